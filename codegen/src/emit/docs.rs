@@ -1,0 +1,94 @@
+//! The doc comments of generated items.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use crate::model::{Cite, Head, Spec, Type, Vendor};
+
+/// Writes doc comments that cite manuals.
+pub(super) struct Docs<'s> {
+    pub spec: &'s Spec,
+}
+
+impl Docs<'_> {
+    /// What the manual calls it, `facts` in our words, where the manual says so, and what else is known.
+    pub fn item(&self, head: &Head, facts: &str) -> TokenStream {
+        let mut lines = vec![sentence(&head.manual_name)];
+        let mut paragraph = |text: String| lines.extend([String::new(), text]);
+        if !facts.is_empty() {
+            paragraph(facts.to_owned());
+        }
+        if !head.aliases.is_empty() {
+            paragraph(format!("Also: {}.", escaped(&head.aliases.join("; "))));
+        }
+        if let Some(note) = &head.note {
+            paragraph(sentence(note));
+        }
+        paragraph(self.cite(&head.cite));
+        if let Some(why) = &head.cite.unchecked {
+            paragraph(format!("Unchecked: {}", sentence(why)));
+        }
+        doc(&lines)
+    }
+
+    fn cite(&self, cite: &Cite) -> String {
+        let mut text = format!("See *{}*", escaped(&cite.title));
+        if let Some(manual) = self.spec.manual(&cite.doc.value) {
+            text.push_str(&format!(" in {}, revision {}", escaped(manual.short()), escaped(&manual.revision)));
+        }
+        if let Some(page) = &cite.page {
+            text.push_str(&format!(", page {}", escaped(page)));
+        }
+        text + "."
+    }
+}
+
+/// A link to a type.
+pub(super) fn link(ty: &Type) -> String {
+    format!("[`{0}`](crate::spec::{1}::{2}::{0})", ty.name, ty.vendor.name(), ty.module)
+}
+
+/// Doc comment lines.
+pub(super) fn doc(lines: &[impl AsRef<str>]) -> TokenStream {
+    let lines = lines.iter().map(|line| match line.as_ref() {
+        "" => String::new(),
+        text => format!(" {}", text.replace('\n', " ")),
+    });
+    quote! { #(#[doc = #lines])* }
+}
+
+/// The doc comment of a vendor's module.
+pub(super) fn vendor(vendor: Vendor) -> TokenStream {
+    doc(&[match vendor {
+        Vendor::Intel => "Intel: VMX.",
+        Vendor::Amd => "AMD: SVM.",
+        Vendor::X86 => "What both vendors have.",
+    }])
+}
+
+/// The doc comment of the module that a file becomes.
+pub(super) fn module(vendor: Vendor, name: &str) -> TokenStream {
+    if (vendor, name) == (Vendor::Intel, "conditions") {
+        return doc(&["The conditions under which a CPU has the VMCS fields that not every CPU has."]);
+    }
+    doc(&[format!("The tables of `spec/{}/{name}.toml`.", vendor.name())])
+}
+
+/// Ends in a full stop.
+fn sentence(text: &str) -> String {
+    let text = escaped(text.trim());
+    if text.ends_with(['.', '!', '?']) { text } else { text + "." }
+}
+
+/// Text that Markdown leaves as it is. Backticks keep their meaning.
+pub(super) fn escaped(text: &str) -> String {
+    let (mut out, mut code) = (String::new(), false);
+    for c in text.chars() {
+        code ^= c == '`';
+        if !code && matches!(c, '[' | ']' | '<' | '>' | '*' | '_' | '\\' | '#' | '|') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

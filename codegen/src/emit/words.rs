@@ -1,0 +1,172 @@
+//! Words with bits: a newtype, a constant per single bit, a getter and a setter per range.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use crate::model::{BitRange, Head, LayoutField, Type};
+
+use super::Emitter;
+use super::tokens::{cast, decimal, hex, ident, integer, method, path, smallest};
+
+/// A word to be generated.
+pub(super) struct Word<'a> {
+    pub doc: TokenStream,
+    pub name: &'a str,
+    pub width: u32,
+    pub parts: Vec<Part<'a>>,
+    /// The reserved bits that are always 1.
+    pub ones: u64,
+}
+
+/// The reserved bits that are always 1.
+pub(super) fn ones_of(fields: &[LayoutField]) -> u64 {
+    fields.iter().filter(|field| field.reserved == Some(1)).fold(0, |ones, field| ones | field.bits.mask())
+}
+
+/// A single bit or a range of bits that is not reserved.
+pub(super) struct Part<'a> {
+    pub head: &'a Head,
+    pub bits: BitRange,
+    pub ty: Option<&'a str>,
+    /// What its documentation says beyond its place.
+    pub facts: String,
+}
+
+impl<'a> Part<'a> {
+    /// A single bit.
+    pub fn bit(head: &'a Head, bit: u64, facts: String) -> Self {
+        let bit = u32::try_from(bit).expect("a lint checked the range");
+        Part { head, bits: BitRange { high: bit, low: bit, span: head.span }, ty: None, facts }
+    }
+
+    /// The parts that are not reserved.
+    pub fn of_fields(fields: &'a [LayoutField]) -> Vec<Self> {
+        let named = fields.iter().filter(|field| field.reserved.is_none());
+        let part = |field: &'a LayoutField| {
+            let ty = field.ty.as_ref().map(|ty| ty.value.as_str());
+            Part { head: &field.head, bits: field.bits, ty, facts: String::new() }
+        };
+        named.map(part).collect()
+    }
+
+    fn is_flag(&self) -> bool {
+        self.bits.high == self.bits.low && self.ty.is_none()
+    }
+
+    /// "Bit 3." or "Bits 13:12."
+    fn facts(&self) -> String {
+        let BitRange { high, low, .. } = self.bits;
+        let place = if high == low { format!("Bit {low}.") } else { format!("Bits {high}:{low}.") };
+        if self.facts.is_empty() { place } else { format!("{place} {}", self.facts) }
+    }
+}
+
+impl Emitter<'_> {
+    /// The type, its constants and accessors. What all words can do is in the macro `word!` of `src/spec/`.
+    pub(super) fn word(&self, word: &Word) -> TokenStream {
+        let Word { doc, name, width, parts, ones } = word;
+        let (name, int) = (ident(name), integer(*width));
+        let items = parts.iter().map(|part| if part.is_flag() { self.flag(part) } else { self.range(part, *width) });
+        let flags = parts.iter().filter(|part| part.is_flag()).map(|part| {
+            let (name, mask) = (ident(part.head.name()), hex(part.bits.mask()));
+            quote! { #name #mask, }
+        });
+        let ranges = parts.iter().filter(|part| !part.is_flag()).map(|part| {
+            let (name, high, low) = (ident(part.head.name()), decimal(part.bits.high), decimal(part.bits.low));
+            quote! { #name #high #low, }
+        });
+        let ones = (*ones != 0).then(|| {
+            let mask = hex(*ones);
+            quote! {
+                #[doc = " The reserved bits that are always 1."]
+                pub const RESERVED_TO_1: Self = Self(#mask);
+            }
+        });
+        quote! {
+            #doc
+            #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+            #[repr(transparent)]
+            pub struct #name(#int);
+
+            impl #name { #ones #(#items)* }
+
+            crate::spec::word! { #name(#int) { #(#flags)* } { #(#ranges)* } }
+        }
+    }
+
+    fn flag(&self, part: &Part) -> TokenStream {
+        let doc = self.docs.item(part.head, &part.facts());
+        let (name, mask) = (ident(part.head.name()), hex(part.bits.mask()));
+        quote! { #doc pub const #name: Self = Self(#mask); }
+    }
+
+    fn range(&self, part: &Part, width: u32) -> TokenStream {
+        let BitRange { low, .. } = part.bits;
+        let name = part.head.name();
+        let doc = self.docs.item(part.head, &part.facts());
+        let set_doc = format!(" This word with another `{}`; bits that do not fit are dropped.", method(name));
+        let mask_doc = format!(" The bits of [`{0}`](Self::{0}).", method(name));
+        let (get, set) = (method(name), format_ident!("with_{}", name.to_ascii_lowercase()));
+        let (mask, mask_name) = (hex(part.bits.mask()), format_ident!("{name}_MASK"));
+
+        let ty = part.ty.and_then(|ty| self.types.get(ty));
+        let value_width = ty.map_or_else(|| smallest(part.bits.width()), |ty| ty.width);
+        let whole = part.bits.width() == width;
+        let raw = match (whole, low) {
+            (true, _) => quote! { self.0 },
+            (false, 0) => quote! { self.0 & #mask },
+            (false, _) => {
+                let low = decimal(low);
+                quote! { (self.0 & #mask) >> #low }
+            }
+        };
+        let (value_ty, value, raw_of_value) = value_type(ty, value_width, cast(raw, width, value_width));
+        let widened = if value_width == width { raw_of_value } else { cast_plain(raw_of_value, width) };
+        let shifted = if low == 0 {
+            widened
+        } else {
+            let low = decimal(low);
+            quote! { (#widened << #low) }
+        };
+        let replaced = if whole {
+            shifted
+        } else {
+            quote! { (self.0 & !#mask) | (#shifted & #mask) }
+        };
+        quote! {
+            #[doc = #mask_doc]
+            pub const #mask_name: Self = Self(#mask);
+
+            #doc
+            #[inline(always)]
+            pub const fn #get(self) -> #value_ty { #value }
+
+            #[doc = #set_doc]
+            #[inline(always)]
+            #[must_use]
+            pub const fn #set(self, value: #value_ty) -> Self { Self(#replaced) }
+        }
+    }
+}
+
+/// The type of a range's value; that value, made of `raw`; and the integer in a given `value`.
+fn value_type(ty: Option<&Type>, width: u32, raw: TokenStream) -> (TokenStream, TokenStream, TokenStream) {
+    match ty {
+        None => {
+            let int = integer(width);
+            (quote! { #int }, raw, quote! { value })
+        }
+        Some(ty) => {
+            let path = path(ty);
+            let inner = if ty.is_enum { quote! { value.0 } } else { quote! { value.bits() } };
+            let value = if ty.is_enum { quote! { #path(#raw) } } else { quote! { #path::from_bits(#raw) } };
+            (path, value, inner)
+        }
+    }
+}
+
+/// `(value as to)`
+fn cast_plain(value: TokenStream, to: u32) -> TokenStream {
+    let to = integer(to);
+    quote! { (#value as #to) }
+}

@@ -1,0 +1,61 @@
+//! `exists_if` names control bits, and different conditions become different types.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostics::Diagnostic;
+use crate::model::{Spanned, Spec};
+
+use super::unresolved;
+
+pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
+    let mut types = BTreeMap::new();
+    for condition in spec.fields.iter().filter_map(|field| field.exists_if.as_ref()) {
+        for bit in &condition.value.any {
+            let name = Spanned { value: bit.bit.clone(), span: bit.span };
+            let Some(control) = spec.control(bit.word) else {
+                let message = format!("no `[[control]]` has the id `{}`", bit.word.name());
+                out.push(Diagnostic::new(bit.span, message));
+                continue;
+            };
+            let names = || control.bits.iter().filter(|row| row.reserved.is_none()).map(|row| row.head.name());
+            if !names().any(|known| known == bit.bit) {
+                out.push(unresolved(&name, &format!("bit of `{}`", control.head.name()), names()));
+            }
+        }
+        let name = condition.value.type_name();
+        let (other, span) = types.entry(name.clone()).or_insert((condition.value.to_string(), condition.span));
+        if *other != condition.value.to_string() {
+            let message = format!("`{}` and `{other}` would both become the type `{name}`", condition.value);
+            out.push(Diagnostic::new(condition.span, message).related(*span, "the other is here"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::after;
+
+    #[test]
+    fn a_bit_that_is_not_listed() {
+        let found = after("intel/vmcs.toml", "secondary.ENABLE_EPT", "secondary.ENABLE_ETP");
+        assert_eq!(found, ["there is no bit of `SecondaryControls` `ENABLE_ETP`"]);
+    }
+
+    #[test]
+    fn a_word_that_is_not_listed() {
+        let found = after("intel/vmcs.toml", "secondary.ENABLE_EPT", "tertiary.ENABLE_EPT");
+        assert_eq!(found, ["no `[[control]]` has the id `tertiary`"]);
+    }
+
+    #[test]
+    fn two_conditions_with_one_name() {
+        let found = after("intel/vmcs.toml", "exists_if = \"primary.USE_MSR_BITMAPS\"", "exists_if = \"primary.ENABLE_EPT\"");
+        assert_eq!(
+            found,
+            [
+                "there is no bit of `PrimaryControls` `ENABLE_EPT`",
+                "`secondary.ENABLE_EPT` and `primary.ENABLE_EPT` would both become the type `EnableEpt`",
+            ]
+        );
+    }
+}

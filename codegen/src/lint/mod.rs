@@ -1,0 +1,102 @@
+//! What can be wrong with a spec that could be read: one lint per file.
+
+mod access;
+mod areas;
+mod bits;
+mod citations;
+mod clean;
+mod collisions;
+mod conditions;
+mod controls;
+mod empty;
+mod encoding;
+mod intercepts;
+mod names;
+mod numbers;
+mod ranges;
+mod types;
+mod unique;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostics::{self, Diagnostic};
+use crate::load::nearest;
+use crate::model::{Head, Span, Spec, Spanned};
+
+pub(crate) use names::is_keyword;
+
+/// A lint: appends what it finds.
+type Lint = fn(&Spec, &mut Vec<Diagnostic>);
+
+/// None relies on another: each has to bear whatever could be loaded.
+const LINTS: &[Lint] = &[
+    access::lint,
+    areas::lint,
+    bits::lint,
+    citations::lint,
+    clean::lint,
+    collisions::lint,
+    conditions::lint,
+    controls::lint,
+    empty::lint,
+    encoding::lint,
+    intercepts::lint,
+    names::lint,
+    numbers::lint,
+    ranges::lint,
+    types::lint,
+    unique::lint,
+];
+
+/// Every mistake, in the order of the places.
+pub fn lint(spec: &Spec) -> Vec<Diagnostic> {
+    let mut all = Vec::new();
+    for lint in LINTS {
+        lint(spec, &mut all);
+    }
+    diagnostics::sort(&mut all);
+    all
+}
+
+/// Something that has to be unique in its table.
+struct Item<'a, K> {
+    key: K,
+    span: Span,
+    /// The name of the row.
+    name: &'a str,
+}
+
+impl<'a, K> Item<'a, K> {
+    fn new(value: &Spanned<K>, head: &'a Head) -> Self
+    where
+        K: Clone,
+    {
+        Item { key: value.value.clone(), span: value.span, name: head.name() }
+    }
+}
+
+/// Reports every item whose key an earlier one has. `what` says "encoding 0x681e" of a key.
+fn unique<'a, K: Ord>(
+    out: &mut Vec<Diagnostic>,
+    items: impl IntoIterator<Item = Item<'a, K>>,
+    what: impl Fn(&K) -> String,
+) {
+    let mut first: BTreeMap<K, (Span, &str)> = BTreeMap::new();
+    for Item { key, span, name } in items {
+        if let Some((other, other_name)) = first.get(&key) {
+            let message = format!("{name} has {}, which is that of {other_name} already", what(&key));
+            out.push(Diagnostic::new(span, message).label(name).related(*other, format!("{other_name} is here")));
+        } else {
+            first.insert(key, (span, name));
+        }
+    }
+}
+
+/// "there is no VMCS field `X`", with the nearest name that there is.
+fn unresolved<'n>(wrong: &Spanned<String>, what: &str, names: impl Iterator<Item = &'n str>) -> Diagnostic {
+    let error = Diagnostic::new(wrong.span, format!("there is no {what} `{}`", wrong.value));
+    match nearest(&wrong.value, names) {
+        Some(name) => error.help(format!("there is `{name}`")),
+        None => error,
+    }
+}

@@ -1,0 +1,66 @@
+//! What hardware tells apart by a number has different numbers.
+
+use crate::diagnostics::Diagnostic;
+use crate::model::{Spec, Vendor};
+
+use super::{Item, unique};
+
+pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
+    let fields = spec.fields.iter().map(|row| Item::new(&row.encoding, &row.head));
+    unique(out, fields, |n| format!("encoding {n:#06x}"));
+    for vendor in [Vendor::Intel, Vendor::Amd] {
+        unique(out, spec.exits_of(vendor).map(|row| Item::new(&row.number, &row.head)), |n| format!("number {n}"));
+        // An MSR of `x86/` is there on either vendor's CPUs, and those of the two never meet.
+        let own = spec.msrs.iter().filter(|row| [vendor, Vendor::X86].contains(&spec.vendor(row.module)));
+        let mut found = Vec::new();
+        unique(&mut found, own.map(|row| Item::new(&row.address, &row.head)), |n| format!("address {n:#x}"));
+        out.extend(found.into_iter().filter(|error| !out.contains(error)).collect::<Vec<_>>());
+    }
+    let errors = spec.instruction_errors.iter().map(|row| Item::new(&row.number, &row.head));
+    unique(out, errors, |n| format!("number {n}"));
+    for table in &spec.enums {
+        unique(out, table.values.iter().map(|row| Item::new(&row.number, &row.head)), |n| format!("number {n}"));
+    }
+    unique(out, spec.controls.iter().map(|row| Item::new(&row.id, &row.head)), |id| format!("the id `{}`", id.name()));
+    for control in &spec.controls {
+        unique(out, control.bits.iter().map(|row| Item::new(&row.bit, &row.head)), |n| format!("bit {n}"));
+    }
+    unique(out, spec.clean.iter().map(|row| Item::new(&row.bit, &row.head)), |n| format!("bit {n}"));
+    unique(out, spec.words.iter().map(|row| Item::new(&row.number, &row.head)), |n| format!("number {n}"));
+    unique(out, spec.words.iter().map(|row| Item::new(&row.member, &row.head)), |name| format!("member {name}"));
+    let intercepts = spec.intercepts.iter().map(|row| Item {
+        key: (row.word.value, row.bit.value),
+        span: row.bit.span,
+        name: row.head.name(),
+    });
+    unique(out, intercepts, |(word, bit)| format!("bit {bit} of word {word}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::after;
+
+    #[test]
+    fn two_fields_with_one_encoding() {
+        let found = after("intel/vmcs.toml", "encoding = 0x681e", "encoding = 0x681c");
+        assert_eq!(found, ["GUEST_RIP has encoding 0x681c, which is that of GUEST_RSP already"]);
+    }
+
+    #[test]
+    fn two_exits_with_one_number() {
+        let found = after("intel/exits.toml", "number = 10\n", "number = 12\n");
+        assert_eq!(found, ["HLT has number 12, which is that of CPUID already"]);
+    }
+
+    #[test]
+    fn two_msrs_with_one_address() {
+        let found = after("intel/msrs.toml", "address = 0x480", "address = 0x1b");
+        assert_eq!(found, ["IA32_APIC_BASE has address 0x1b, which is that of IA32_VMX_BASIC already"]);
+    }
+
+    #[test]
+    fn two_intercepts_of_one_bit() {
+        let found = after("amd/intercepts.toml", "word = 3\nbit = 18", "word = 3\nbit = 0");
+        assert_eq!(found, ["CPUID has bit 0 of word 3, which is that of INTR already"]);
+    }
+}

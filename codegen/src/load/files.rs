@@ -1,0 +1,166 @@
+//! Which files a spec directory has, and what each is for.
+
+use std::fs;
+use std::path::Path;
+
+use crate::diagnostics::Diagnostic;
+use crate::model::{FileId, Module, ModuleId, Sources, Span, Vendor};
+
+use super::row::nearest;
+
+/// The file for the documents.
+const MANUALS: &str = "manuals.toml";
+
+/// Which file is the place for a table that not every file may have.
+pub(super) fn home_of(table: &str) -> Option<&'static str> {
+    Some(match table {
+        "manual" => MANUALS,
+        "field" => "intel/vmcs.toml",
+        "control" => "intel/controls.toml",
+        "exit" => "intel/exits.toml or amd/exits.toml",
+        "instruction_error" => "intel/exits.toml",
+        "msr" => "a file `msrs.toml`, or one of x86/",
+        "clean" => "amd/vmcb.toml",
+        "member" => "amd/vmcb.toml or amd/vmsa.toml",
+        "word" | "intercept" => "amd/intercepts.toml",
+        _ => return None,
+    })
+}
+
+/// What a file is for.
+pub(super) enum Home {
+    Manuals,
+    Module(ModuleId),
+}
+
+/// The files of a spec directory that could be read, in a fixed order.
+pub(super) struct Files {
+    pub sources: Sources,
+    pub modules: Vec<Module>,
+    pub homes: Vec<(FileId, Home)>,
+    pub errors: Vec<Diagnostic>,
+}
+
+impl Files {
+    pub fn read(dir: &Path) -> Files {
+        let mut files = Files { sources: Sources::default(), modules: Vec::new(), homes: Vec::new(), errors: Vec::new() };
+        let Some(entries) = files.list(dir) else { return files };
+        files.top_level(dir, &entries);
+        if entries.iter().any(|name| name == MANUALS)
+            && let Some(file) = files.text(&dir.join(MANUALS))
+        {
+            files.homes.push((file, Home::Manuals));
+        }
+        for vendor in Vendor::ALL {
+            let dir = dir.join(vendor.name());
+            if !dir.exists() {
+                continue;
+            }
+            for entry in files.list(&dir).unwrap_or_default() {
+                if let Some(stem) = entry.strip_suffix(".toml") {
+                    files.module(&dir.join(&entry), vendor, stem);
+                } else if dir.join(&entry).is_dir() {
+                    files.error(&dir.join(&entry), "a directory where only tables can be");
+                }
+            }
+        }
+        files
+    }
+
+    /// Refuses what looks like tables but would be passed over.
+    fn top_level(&mut self, dir: &Path, entries: &[String]) {
+        for entry in entries {
+            let path = dir.join(entry);
+            let known = entry == MANUALS || Vendor::ALL.iter().any(|vendor| vendor.name() == entry);
+            if known || !(path.is_dir() || entry.ends_with(".toml")) {
+                continue;
+            }
+            let names = Vendor::ALL.iter().map(|vendor| vendor.name()).chain([MANUALS]);
+            let error = Diagnostic::new(self.unread(&path), format!("nothing is known to be in `{entry}`"));
+            self.errors.push(match nearest(entry, names) {
+                Some(name) => error.help(format!("there is `{name}`")),
+                None => error.help("tables are in intel/, amd/, x86/ and manuals.toml"),
+            });
+        }
+        if !entries.iter().any(|name| name == MANUALS) {
+            self.error(&dir.join(MANUALS), "no such file");
+        }
+    }
+
+    fn module(&mut self, path: &Path, vendor: Vendor, stem: &str) {
+        let Some(file) = self.text(path) else { return };
+        if !super::row::is_snake_case(stem) || matches!(stem, "mod" | "lib" | "main") || crate::lint::is_keyword(stem) {
+            self.error(path, "the name of the file is that of a Rust module: lower-case letters, digits and `_`, no keyword");
+            return;
+        }
+        self.homes.push((file, Home::Module(ModuleId(self.modules.len()))));
+        self.modules.push(Module { vendor, name: stem.to_owned(), file });
+    }
+
+    /// The names in a directory, sorted, hidden ones left out.
+    fn list(&mut self, dir: &Path) -> Option<Vec<String>> {
+        let read = fs::read_dir(dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+        match read {
+            Ok(entries) => {
+                let mut names: Vec<_> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+                names.retain(|name| !name.starts_with('.'));
+                names.sort();
+                Some(names)
+            }
+            Err(error) => {
+                self.error(dir, &format!("cannot read the directory: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Reads a file.
+    fn text(&mut self, path: &Path) -> Option<FileId> {
+        // A pipe or a device would block or never end.
+        let regular = match fs::metadata(path) {
+            Ok(metadata) => metadata.is_file(),
+            Err(error) => {
+                self.error(path, &format!("cannot read: {error}"));
+                return None;
+            }
+        };
+        if !regular {
+            self.error(path, "cannot read: not a file");
+            return None;
+        }
+        match fs::read(path) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => Some(self.sources.add(shown(path), text)),
+                Err(error) => {
+                    // The part before is valid, so the place can be shown as a line and a column.
+                    let valid = error.utf8_error().valid_up_to();
+                    let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
+                    let file = self.sources.add(shown(path), before);
+                    let at = u32::try_from(valid).unwrap_or(u32::MAX);
+                    let span = Span { file, start: at, end: at };
+                    self.errors.push(Diagnostic::new(span, "not UTF-8 from here on"));
+                    None
+                }
+            },
+            Err(error) => {
+                self.error(path, &format!("cannot read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn error(&mut self, path: &Path, message: &str) {
+        let span = self.unread(path);
+        self.errors.push(Diagnostic::new(span, message));
+    }
+
+    /// A place for something that has no text.
+    fn unread(&mut self, path: &Path) -> Span {
+        Span { file: self.sources.add(shown(path), String::new()), start: 0, end: 0 }
+    }
+}
+
+/// A path as it is printed: the same on every system.
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "/")
+}

@@ -1,0 +1,324 @@
+//! Reading one TOML table key by key, remembering which keys were asked for.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+use toml::Spanned as TomlSpanned;
+
+use crate::diagnostics::Diagnostic;
+use crate::model::{BitRange, FileId, Span, Spanned};
+
+/// What all rows of a file share.
+pub(super) struct Context<'e> {
+    file: FileId,
+    errors: RefCell<&'e mut Vec<Diagnostic>>,
+}
+
+impl Context<'_> {
+    pub fn push(&self, error: Diagnostic) {
+        self.errors.borrow_mut().push(error);
+    }
+
+    fn span(&self, range: Range<usize>) -> Span {
+        let at = |n| u32::try_from(n).unwrap_or(u32::MAX);
+        Span { file: self.file, start: at(range.start), end: at(range.end) }
+    }
+}
+
+/// Parses a file and hands its top level to `read`. Values that a syntax error damaged are not looked at.
+pub(super) fn read_file(
+    file: FileId,
+    text: &str,
+    errors: &mut Vec<Diagnostic>,
+    read: impl FnOnce(&Context, &mut Row),
+) {
+    let context = Context { file, errors: RefCell::new(errors) };
+    // Spans are 32-bit; no table comes near.
+    if u32::try_from(text.len()).is_err() {
+        return context.push(Diagnostic::new(context.span(0..0), "the file is too long"));
+    }
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        for error in syntax {
+            let span = context.span(error.span().unwrap_or(text.len()..text.len()));
+            context.push(Diagnostic::new(span, error.message()));
+        }
+        return;
+    }
+    if table.get_ref().is_empty() {
+        return context.push(Diagnostic::new(context.span(0..0), "the file has no table"));
+    }
+    let mut root = Row::new(&context, table.get_ref(), context.span(0..0), String::new());
+    read(&context, &mut root);
+    root.finish();
+}
+
+/// A TOML table that is being read.
+pub(super) struct Row<'a> {
+    context: &'a Context<'a>,
+    table: &'a DeTable<'a>,
+    asked: Vec<&'static str>,
+    /// The whole of it; of a `[[header]]` the header.
+    pub span: Span,
+    /// What it is called in messages; empty for a file.
+    what: String,
+}
+
+impl<'a> Row<'a> {
+    fn new(context: &'a Context<'a>, table: &'a DeTable<'a>, span: Span, what: String) -> Self {
+        Row { context, table, asked: Vec::new(), span, what }
+    }
+
+    /// The key's value, noted as asked for.
+    fn get(&mut self, key: &'static str) -> Option<(&'a DeValue<'a>, Span)> {
+        self.asked.push(key);
+        let value: &TomlSpanned<DeValue> = self.table.get(key)?;
+        Some((value.get_ref(), self.context.span(value.span())))
+    }
+
+    /// Says that a key is not there.
+    pub fn missing<T>(&self, key: &str, value: Option<T>) -> Option<T> {
+        // A value that is there but wrong has been complained about.
+        if value.is_none() && !self.table.contains_key(key) {
+            self.push(Diagnostic::new(self.span, format!("{} has no `{key}`", self.what)));
+        }
+        value
+    }
+
+    /// Reports a mistake.
+    pub fn push(&self, error: Diagnostic) {
+        self.context.push(error);
+    }
+
+    fn wrong<T>(&self, span: Span, key: &str, wanted: &str, value: &DeValue) -> Option<T> {
+        let message = format!("`{key}` is {wanted}, not {} {}", article(value.type_str()), value.type_str());
+        self.push(Diagnostic::new(span, message));
+        None
+    }
+
+    /// A string, if the key is there.
+    pub fn string(&mut self, key: &'static str) -> Option<Spanned<String>> {
+        let (value, span) = self.get(key)?;
+        let Some(text) = value.as_str() else { return self.wrong(span, key, "a string", value) };
+        if text.trim().is_empty() {
+            self.push(Diagnostic::new(span, format!("`{key}` is empty")));
+            return None;
+        }
+        Some(Spanned { value: text.to_owned(), span })
+    }
+
+    /// The text of a string, if the key is there.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
+        self.string(key).map(|text| text.value)
+    }
+
+    /// A string that has to be there.
+    pub fn need_string(&mut self, key: &'static str) -> Option<Spanned<String>> {
+        let value = self.string(key);
+        self.missing(key, value)
+    }
+
+    /// An integer of this range, if the key is there.
+    pub fn integer(&mut self, key: &'static str, range: std::ops::RangeInclusive<i128>) -> Option<Spanned<i128>> {
+        let (value, span) = self.get(key)?;
+        let value = self.number(value, span, key, range)?;
+        Some(Spanned { value, span })
+    }
+
+    /// An unsigned number up to `max`, if the key is there.
+    pub fn unsigned(&mut self, key: &'static str, max: u64) -> Option<Spanned<u64>> {
+        let number = self.integer(key, 0..=i128::from(max))?;
+        Some(number.map(|n| u64::try_from(n).expect("in range")))
+    }
+
+    /// An unsigned number that has to be there.
+    pub fn need_unsigned(&mut self, key: &'static str, max: u64) -> Option<Spanned<u64>> {
+        let value = self.unsigned(key, max);
+        self.missing(key, value)
+    }
+
+    fn number(
+        &self,
+        value: &DeValue,
+        span: Span,
+        key: &str,
+        range: std::ops::RangeInclusive<i128>,
+    ) -> Option<i128> {
+        let DeValue::Integer(digits) = value else { return self.wrong(span, key, "an integer", value) };
+        match i128::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                let (low, high) = range.into_inner();
+                let message = format!("`{key}` is {digits}, which is not in {low} to {high} ({high:#x})");
+                self.push(Diagnostic::new(span, message));
+                None
+            }
+        }
+    }
+
+    /// One of some words, or of some numbers written as such.
+    pub fn word<T: Copy>(&mut self, key: &'static str, all: &[(T, &'static str)]) -> Option<Spanned<T>> {
+        let (value, span) = self.get(key)?;
+        let text = match value {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(digits) if digits.radix() == 10 => digits.as_str().to_owned(),
+            _ => return self.wrong(span, key, "a word", value),
+        };
+        if let Some((value, _)) = all.iter().find(|(_, word)| *word == text) {
+            return Some(Spanned { value: *value, span });
+        }
+        let names: Vec<_> = all.iter().map(|(_, word)| *word).collect();
+        let error = Diagnostic::new(span, format!("`{key}` cannot be `{text}`"));
+        self.push(match nearest(&text, names.iter().copied()) {
+            Some(name) => error.help(format!("there is `{name}`")),
+            None => error.help(format!("it is one of {}", names.join(", "))),
+        });
+        None
+    }
+
+    /// One of some words, which has to be there.
+    pub fn need_word<T: Copy>(&mut self, key: &'static str, all: &[(T, &'static str)]) -> Option<Spanned<T>> {
+        let value = self.word(key, all);
+        self.missing(key, value)
+    }
+
+    /// `true` or `false`; the latter if the key is not there.
+    pub fn flag(&mut self, key: &'static str) -> bool {
+        let Some((value, span)) = self.get(key) else { return false };
+        value.as_bool().or_else(|| self.wrong(span, key, "true or false", value)).unwrap_or(false)
+    }
+
+    /// Strings; none if the key is not there.
+    pub fn strings(&mut self, key: &'static str) -> Vec<String> {
+        let Some((value, span)) = self.get(key) else { return Vec::new() };
+        let DeValue::Array(items) = value else {
+            self.wrong::<()>(span, key, "a list of strings", value);
+            return Vec::new();
+        };
+        let item = |item: &TomlSpanned<DeValue>| match item.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            other => self.wrong(self.context.span(item.span()), key, "a list of strings", other),
+        };
+        items.iter().filter_map(item).collect()
+    }
+
+    /// `[high, low]`, which has to be there.
+    pub fn need_bits(&mut self, key: &'static str) -> Option<BitRange> {
+        let Some((value, span)) = self.get(key) else { return self.missing(key, None) };
+        let pair = match value {
+            DeValue::Array(items) if items.len() == 2 => items,
+            _ => {
+                self.push(Diagnostic::new(span, format!("`{key}` is `[high, low]`")));
+                return None;
+            }
+        };
+        let mut ends = pair.iter().map(|end| self.number(end.get_ref(), self.context.span(end.span()), key, 0..=63));
+        let (high, low) = (ends.next()??, ends.next()??);
+        let bit = |n| u32::try_from(n).expect("in range");
+        Some(BitRange { high: bit(high), low: bit(low), span })
+    }
+
+    /// The table `key = { … }`, if it is there.
+    pub fn table(&mut self, key: &'static str) -> Option<Row<'a>> {
+        let (value, span) = self.get(key)?;
+        match value {
+            DeValue::Table(table) => Some(Row::new(self.context, table, span, format!("`{key}`"))),
+            _ => self.wrong(span, key, "a table", value),
+        }
+    }
+
+    /// The rows of `[[key]]`; none if there is none.
+    pub fn rows(&mut self, key: &'static str) -> Vec<Row<'a>> {
+        let Some((value, span)) = self.get(key) else { return Vec::new() };
+        let DeValue::Array(items) = value else {
+            let error = Diagnostic::new(span, format!("`{key}` is a list of tables"));
+            self.push(error.help(format!("a row starts with `[[{key}]]`, in two pairs of brackets")));
+            return Vec::new();
+        };
+        let row = |item: &'a TomlSpanned<DeValue<'a>>| {
+            let span = self.context.span(item.span());
+            match item.get_ref() {
+                DeValue::Table(table) => Some(Row::new(self.context, table, span, format!("this `{key}`"))),
+                other => self.wrong(span, key, "a list of tables", other),
+            }
+        };
+        items.iter().filter_map(row).collect()
+    }
+
+    /// The keys that nobody asked for, in the order of their places.
+    pub fn unread(&self) -> Vec<(String, Span)> {
+        let mut keys: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(key, _)| !self.asked.contains(&key.get_ref().as_ref()))
+            .map(|(key, _)| (key.get_ref().to_string(), self.context.span(key.span())))
+            .collect();
+        keys.sort_by_key(|(_, span)| *span);
+        keys
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub fn finish(self) {
+        for (key, span) in self.unread() {
+            // Reported with the file where it belongs.
+            if self.what.is_empty() && super::files::home_of(&key).is_some() {
+                continue;
+            }
+            let owner = if self.what.is_empty() { "this file" } else { &self.what };
+            let error = Diagnostic::new(span, format!("{owner} cannot have `{key}`"));
+            self.push(match nearest(&key, self.asked.iter().copied()) {
+                Some(name) => error.help(format!("there is `{name}`")),
+                None => error.help(format!("there are {}", self.asked.join(", "))),
+            });
+        }
+    }
+}
+
+fn article(word: &str) -> &'static str {
+    if word.starts_with(['a', 'i']) { "an" } else { "a" }
+}
+
+/// Whether this can be a module's name, keywords apart.
+pub(super) fn is_snake_case(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// The name that was probably meant, when one is near enough.
+pub(crate) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let (distance, name) = names.map(|name| (edits(wrong, name), name)).min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + wrong.chars().count() / 3).then_some(name)
+}
+
+/// How many insertions, deletions, replacements and swaps of neighbours make `b` of `a`.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+        let names = ["name", "manual_name", "encoding"];
+        assert_eq!(nearest("encodign", names.into_iter()), Some("encoding"));
+        assert_eq!(nearest("nmae", names.into_iter()), Some("name"));
+        assert_eq!(nearest("colour", names.into_iter()), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! Rows of tables that any vendor may have, and what all rows share.
+
+use crate::model::{Cite, Enum, EnumValue, Exit, Head, Layout, LayoutField, Manual, ModuleId, Msr, Spanned};
+
+use super::row::Row;
+
+/// Widths of an integer in Rust.
+pub(super) const WIDTHS: &[(u32, &str)] = &[(8, "8"), (16, "16"), (32, "32"), (64, "64")];
+
+pub(super) fn manual(row: &mut Row) -> Option<Manual> {
+    let (id, title, revision) = (row.need_string("id"), row.need_string("title"), row.need_string("revision"));
+    let kind = row.need_word("kind", &[("manual", "manual"), ("source", "source")]);
+    let (order, date, sha256) = (row.text("order"), row.text("date"), row.text("sha256"));
+    let (short, url, note) = (row.text("short"), row.text("url"), row.text("note"));
+    Some(Manual {
+        id: id?,
+        title: title?.value,
+        short,
+        revision: revision?.value,
+        kind: kind?.value.to_owned(),
+        order,
+        date,
+        sha256,
+        url,
+        note,
+    })
+}
+
+/// What every row has. A part of something inherits its citation.
+pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
+    let name = row.need_string("name");
+    let manual_name = row.need_string("manual_name");
+    let (note, aliases) = (row.text("note"), row.strings("aliases"));
+    let own = row.table("cite");
+    let own = match (own, parent) {
+        (Some(mut table), _) => {
+            let cite = cite(&mut table);
+            table.finish();
+            cite
+        }
+        (None, Some(parent)) => Some(parent.clone()),
+        (None, None) => row.missing("cite", None),
+    };
+    let span = row.span;
+    Some(Head { name: name?, manual_name: manual_name?.value, cite: own?, note, aliases, span })
+}
+
+fn cite(row: &mut Row) -> Option<Cite> {
+    let (doc, title) = (row.need_string("doc"), row.need_string("title"));
+    let (page, unchecked) = (row.text("page"), row.text("unchecked"));
+    Some(Cite { doc: doc?, title: title?.value, page, unchecked })
+}
+
+/// The value that reserved bits or bytes must have, if they are reserved.
+pub(super) fn reserved(row: &mut Row) -> Option<u64> {
+    row.unsigned("reserved", 1).map(|value| value.value)
+}
+
+/// `key`'s rows, read by `load`, with the citation of their parent to inherit.
+pub(super) fn parts<T>(
+    row: &mut Row,
+    key: &'static str,
+    parent: Option<&Head>,
+    load: impl Fn(&mut Row, Option<&Cite>) -> Option<T>,
+) -> Vec<T> {
+    let mut all = Vec::new();
+    for mut part in row.rows(key) {
+        // A parent without a citation has been complained about; its parts need not be.
+        if let Some(parent) = parent {
+            all.extend(load(&mut part, Some(&parent.cite)));
+            part.finish();
+        }
+    }
+    all
+}
+
+pub(super) fn layout(row: &mut Row, module: ModuleId) -> Option<Layout> {
+    let head = head(row, None);
+    let width = row.need_word("width", WIDTHS);
+    let fields = parts(row, "field", head.as_ref(), layout_field);
+    Some(Layout { module, head: head?, width: width?.value, fields })
+}
+
+pub(super) fn layout_field(row: &mut Row, parent: Option<&Cite>) -> Option<LayoutField> {
+    let head = head(row, parent);
+    let (bits, ty, reserved) = (row.need_bits("bits"), row.string("type"), reserved(row));
+    Some(LayoutField { head: head?, bits: bits?, ty, reserved })
+}
+
+pub(super) fn enumeration(row: &mut Row, module: ModuleId) -> Option<Enum> {
+    let head = head(row, None);
+    let width = row.need_word("width", WIDTHS);
+    let others = row.need_word("others", &[("reserved", "reserved"), ("none", "none")]);
+    let max = width.as_ref().map_or(u64::MAX, |width| u64::MAX >> (64 - width.value));
+    let values = parts(row, "value", head.as_ref(), |row, parent| {
+        let head = super::types::head(row, parent);
+        let number = row.need_unsigned("number", max);
+        Some(EnumValue { head: head?, number: number? })
+    });
+    Some(Enum { module, head: head?, width: width?.value, others: others?.value.to_owned(), values })
+}
+
+pub(super) fn msr(row: &mut Row, module: ModuleId) -> Option<Msr> {
+    let head = head(row, None);
+    let (address, layout) = (row.need_unsigned("address", u32::MAX.into()), row.string("layout"));
+    Some(Msr { module, head: head?, address: address?, layout })
+}
+
+pub(super) fn exit(row: &mut Row, module: ModuleId) -> Option<Exit> {
+    let head = head(row, None);
+    let number = row.integer("number", i64::MIN.into()..=i64::MAX.into());
+    let number: Option<Spanned<i128>> = row.missing("number", number);
+    Some(Exit { module, head: head?, number: number?.map(|n| i64::try_from(n).expect("in range")) })
+}

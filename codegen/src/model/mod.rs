@@ -1,0 +1,90 @@
+//! The tables, typed; every value that a mistake may be about knows where it stands.
+
+mod amd;
+mod intel;
+mod registry;
+mod row;
+mod source;
+mod types;
+mod vendor;
+
+pub use amd::{Area, Clean, Intercept, InterceptWord, Member};
+pub use intel::{Access, BitRef, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, Width};
+pub use registry::{CLEAN_MEMBER, CLEAN_TYPE, Type, Types};
+pub use row::{Cite, Head, Manual};
+pub use source::{FileId, Sources, Span, Spanned};
+pub use types::{BitRange, Enum, EnumValue, Exit, Layout, LayoutField, Msr};
+pub use vendor::{Module, ModuleId, Vendor};
+
+/// All tables of a spec directory, each in the order of the files and of the rows in them.
+#[derive(Clone, Debug, Default)]
+pub struct Spec {
+    /// The texts.
+    pub sources: Sources,
+    /// One per file, `manuals.toml` apart, sorted.
+    pub modules: Vec<Module>,
+    /// `[[manual]]`
+    pub manuals: Vec<Manual>,
+    /// `[[field]]`: the VMCS.
+    pub fields: Vec<Field>,
+    /// `[[control]]`
+    pub controls: Vec<Control>,
+    /// `[[exit]]` of both vendors; the module says which.
+    pub exits: Vec<Exit>,
+    /// `[[instruction_error]]`
+    pub instruction_errors: Vec<InstructionError>,
+    /// `[[layout]]`
+    pub layouts: Vec<Layout>,
+    /// `[[enum]]`
+    pub enums: Vec<Enum>,
+    /// `[[msr]]`
+    pub msrs: Vec<Msr>,
+    /// `[[clean]]`
+    pub clean: Vec<Clean>,
+    /// `[[member]]` of the VMCB and of the VMSA.
+    pub members: Vec<Member>,
+    /// `[[word]]`
+    pub words: Vec<InterceptWord>,
+    /// `[[intercept]]`
+    pub intercepts: Vec<Intercept>,
+}
+
+impl Spec {
+    /// The module with this id.
+    pub fn module(&self, id: ModuleId) -> &Module {
+        &self.modules[id.0]
+    }
+
+    /// The vendor of the module with this id.
+    pub fn vendor(&self, id: ModuleId) -> Vendor {
+        self.module(id).vendor
+    }
+
+    /// The manual that a citation means.
+    pub fn manual(&self, id: &str) -> Option<&Manual> {
+        self.manuals.iter().find(|manual| manual.id.value == id)
+    }
+
+    /// The control word with this id.
+    pub fn control(&self, id: ControlWord) -> Option<&Control> {
+        self.controls.iter().find(|control| control.id.value == id)
+    }
+
+    /// The exits of one vendor.
+    pub fn exits_of(&self, vendor: Vendor) -> impl Iterator<Item = &Exit> {
+        self.exits.iter().filter(move |exit| self.vendor(exit.module) == vendor)
+    }
+
+    /// The members of one area.
+    pub fn members_of(&self, area: Area) -> impl Iterator<Item = &Member> {
+        self.members.iter().filter(move |member| member.area == area)
+    }
+
+    /// The conditions under which some field exists, each once, sorted by the name of its type.
+    pub fn conditions(&self) -> Vec<&Condition> {
+        let mut all: Vec<_> = self.fields.iter().filter_map(|field| field.exists_if.as_ref()).map(|c| &c.value).collect();
+        all.sort_by_key(|condition| (condition.type_name(), condition.to_string()));
+        all.dedup_by_key(|condition| condition.to_string());
+        all
+    }
+}

@@ -1,0 +1,151 @@
+# The guest's x87, XMM and MXCSR registers hold over exits, whatever the host computes with its own.
+
+    .set CR4_OSFXSR, 0x200
+
+    .code64
+fpu_fill:                               # from RDI, a number: XMM0..15, three x87 registers, both control words
+    movq %rdi, %xmm0
+    punpcklqdq %xmm0, %xmm0
+    .irp n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    lea \n(%rdi), %rax
+    movq %rax, %xmm\n
+    not %rax
+    movq %rax, %xmm0
+    punpcklqdq %xmm0, %xmm\n
+    .endr
+    movq %rdi, %xmm0
+    punpcklqdq %xmm0, %xmm0
+    fninit
+    mov %rdi, SCRATCH
+    fildll SCRATCH
+    fldpi
+    fld1
+    movl $0x027F, SCRATCH               # 53 bits of precision
+    fldcw SCRATCH
+    movl $0x5F80, SCRATCH               # rounding up
+    ldmxcsr SCRATCH
+    ret
+
+fpu_check:                              # RDI as above; adds to EBP what differs
+    movq %xmm0, %rax
+    cmp %rdi, %rax
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    movdqu %xmm0, SCRATCH
+    cmp %rdi, SCRATCH + 8
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    .irp n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
+    movdqu %xmm\n, SCRATCH
+    lea \n(%rdi), %rax
+    cmp %rax, SCRATCH
+    setne %cl
+    movzx %cl, %ecx
+    add %ecx, %ebp
+    not %rax
+    cmp %rax, SCRATCH + 8
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    .endr
+    stmxcsr SCRATCH
+    cmpl $0x5F80, SCRATCH
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    fnstcw SCRATCH
+    cmpw $0x027F, SCRATCH
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    fnstsw %ax
+    and $0x3800, %eax                   # the top of the stack: three are in use
+    cmp $(5 << 11), %eax
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    # And back onto the stack.
+    fstpt SCRATCH
+    fstpt SCRATCH + 16
+    fistpll SCRATCH + 32
+    cmp %rdi, SCRATCH + 32
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    fildll SCRATCH + 32
+    fldt SCRATCH + 16
+    fldt SCRATCH
+    ret
+
+    .macro start_fpu
+    mov %cr4, %rax
+    or $CR4_OSFXSR, %rax
+    mov %rax, %cr4
+    mov %cr0, %rax
+    and $~0xC, %rax                     # EM, TS
+    mov %rax, %cr0
+    .endm
+
+    .code64
+    entry fpu
+    start64
+    start_fpu
+    hypercall_choose
+    mov $0x4142434445464748, %rdi
+    xor %ebp, %ebp
+    call fpu_fill
+    call fpu_check
+    say64 "before any exit, differences: "
+    mov %ebp, %eax
+    call hex32_64
+    xor %eax, %eax
+    cpuid
+    call fpu_check
+    say64 "\nafter CPUID: "
+    mov %ebp, %eax
+    call hex32_64
+    out %al, $PORT_YIELD                # the VMM clobbers its own registers
+    call fpu_check
+    say64 "\nafter the VMM: "
+    mov %ebp, %eax
+    call hex32_64
+    mov $100, %ebx
+1:  out %al, $PORT_YIELD
+    call fpu_check
+    dec %ebx
+    jnz 1b
+    say64 "\nafter it a hundred times: "
+    mov %ebp, %eax
+    call hex32_64
+    say64 "\n"
+    finish PASSED
+
+    # Several vCPUs run this, with different numbers in RDI, on one CPU in turn, on two, or moving between them.
+    entry numbered
+    start64
+    start_fpu
+    mov %rdi, %r12
+    mov $0x0101010101010101, %rax
+    imul %rax, %rdi
+    xor %ebp, %ebp
+    call fpu_fill
+    mov $20, %ebx
+1:  push %rbx
+    xor %eax, %eax
+    cpuid
+    pop %rbx
+    call fpu_check
+    out %al, $PORT_YIELD
+    call fpu_check
+    dec %ebx
+    jnz 1b
+    say64 "vCPU "
+    mov %r12, %rax
+    call hex8_64
+    say64 ", differences: "
+    mov %ebp, %eax
+    call hex32_64
+    say64 "\n"
+    finish PASSED

@@ -1,0 +1,96 @@
+//! Which CPU this is, and what the library keeps about each one.
+//!
+//! A vCPU is bound to the CPU that owns it, and hardware keeps translations by tag per CPU, so the library must know one
+//! CPU from another without an embedder's help. It asks CPUID for the APIC id when a CPU is enabled and when a vCPU is
+//! bound, never while a guest runs.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::{Error, Result};
+
+/// How many CPUs may be enabled at a time.
+pub const MAX_CPUS: usize = 256;
+
+/// The library's account of one enabled CPU.
+pub(crate) struct CpuSlot {
+    /// The APIC id plus one; 0 when the slot is free.
+    id: AtomicU64,
+    /// The embedder's number for the CPU.
+    number: AtomicU64,
+    /// SVM: the current generation of address-space identifiers; VMX does not use it.
+    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
+    pub(crate) asid_generation: AtomicU64,
+    /// SVM: the next identifier to give out in this generation.
+    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
+    pub(crate) next_asid: AtomicU32,
+}
+
+static SLOTS: [CpuSlot; MAX_CPUS] = [const {
+    CpuSlot {
+        id: AtomicU64::new(0),
+        number: AtomicU64::new(0),
+        asid_generation: AtomicU64::new(0),
+        next_asid: AtomicU32::new(0),
+    }
+}; MAX_CPUS];
+
+/// The index of an enabled CPU's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CpuIndex(usize);
+
+impl CpuIndex {
+    /// Its slot.
+    pub(crate) fn slot(self) -> &'static CpuSlot {
+        // The index is always below `MAX_CPUS`; the modulo keeps a panic out of the object code.
+        &SLOTS[self.0 % MAX_CPUS]
+    }
+
+    /// The number that the embedder gave the CPU.
+    pub(crate) fn number(self) -> usize {
+        self.slot().number.load(Ordering::Relaxed) as usize
+    }
+
+    /// The slot of the CPU that executes this.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is not enabled.
+    pub(crate) fn current() -> Result<Self> {
+        find(current_apic_id()).ok_or(Error::BadState("virtualization is not enabled on this CPU"))
+    }
+
+    /// Claims a slot for the CPU that executes this.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it has one, [`Error::TooManyCpus`] when there is none.
+    pub(crate) fn claim(number: usize) -> Result<Self> {
+        let id = current_apic_id();
+        if find(id).is_some() {
+            return Err(Error::BadState("virtualization is already enabled on this CPU"));
+        }
+        for (index, slot) in SLOTS.iter().enumerate() {
+            // Acquire pairs with the release in `release`: what the previous owner wrote is behind us.
+            if slot.id.compare_exchange(0, id, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                slot.number.store(number as u64, Ordering::Relaxed);
+                return Ok(Self(index));
+            }
+        }
+        Err(Error::TooManyCpus)
+    }
+
+    /// Gives the slot back.
+    pub(crate) fn release(self) {
+        self.slot().id.store(0, Ordering::Release);
+    }
+}
+
+fn find(id: u64) -> Option<CpuIndex> {
+    SLOTS.iter().position(|slot| slot.id.load(Ordering::Relaxed) == id).map(CpuIndex)
+}
+
+/// The APIC id of this CPU, plus one so that 0 can mean "none".
+fn current_apic_id() -> u64 {
+    let cpuid = raw_cpuid::CpuId::new();
+    let extended = cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
+    let id = extended.or_else(|| cpuid.get_feature_info().map(|info| u32::from(info.initial_local_apic_id())));
+    u64::from(id.unwrap_or(0)) + 1
+}

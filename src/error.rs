@@ -1,0 +1,84 @@
+//! What can go wrong, in enough detail to act on it.
+
+use core::fmt;
+
+/// The result of the library's operations.
+pub type Result<T = ()> = core::result::Result<T, Error>;
+
+/// Why an operation of the library failed.
+///
+/// At the ArceOS boundary it becomes an [`axerrno::AxError`], which cannot carry the detail; the detail is logged there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The embedder's frame allocator gave no frame. Everything that the failed operation had allocated is given back.
+    NoMemory,
+    /// The CPU, or the firmware's setting of it, lacks something; the text names it.
+    Unsupported(&'static str),
+    /// A control that the library cannot do without is not offered by this CPU.
+    MissingControls {
+        /// The control word, as the manual names it.
+        word: &'static str,
+        /// The bits that are needed and not offered.
+        bits: u64,
+        /// The manual's name of the lowest missing bit.
+        first: &'static str,
+    },
+    /// The operation does not fit the state of the vCPU or the CPU; the text says which state was expected.
+    BadState(&'static str),
+    /// An argument is out of its range; the text says which.
+    InvalidInput(&'static str),
+    /// A VMX instruction failed.
+    Vmx(VmxInstruction),
+    /// More CPUs were enabled than the library keeps account of.
+    TooManyCpus,
+    /// All tags (VPIDs) are taken by living vCPUs.
+    OutOfTags,
+}
+
+/// A VMX instruction that failed, and the VM-instruction error that it left (0: VMfailInvalid, there is none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmxInstruction {
+    /// The instruction's mnemonic.
+    pub mnemonic: &'static str,
+    /// The VM-instruction error number; [`InstructionError`](crate::spec::intel::exits::InstructionError) puts it in words.
+    pub error: u32,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory => f.write_str("out of physical frames"),
+            Self::Unsupported(what) => write!(f, "not supported by this CPU: {what}"),
+            Self::MissingControls { word, bits, first } => {
+                write!(f, "this CPU does not offer \"{first}\" of the {word} (missing bits {bits:#x})")
+            }
+            Self::BadState(what) => write!(f, "bad state: {what}"),
+            Self::InvalidInput(what) => write!(f, "invalid input: {what}"),
+            Self::Vmx(VmxInstruction { mnemonic, error: 0 }) => write!(f, "{mnemonic} failed: no current VMCS"),
+            Self::Vmx(VmxInstruction { mnemonic, error }) => {
+                write!(f, "{mnemonic} failed: VM-instruction error {error}")?;
+                #[cfg(feature = "vmx")]
+                if let Some(text) = crate::spec::intel::exits::InstructionError(*error).description() {
+                    write!(f, " ({text})")?;
+                }
+                Ok(())
+            }
+            Self::TooManyCpus => f.write_str("more CPUs than the library keeps account of"),
+            Self::OutOfTags => f.write_str("all virtual-processor identifiers are in use"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<Error> for axerrno::AxError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoMemory | Error::OutOfTags | Error::TooManyCpus => Self::NoMemory,
+            Error::Unsupported(_) | Error::MissingControls { .. } => Self::Unsupported,
+            Error::BadState(_) | Error::Vmx(_) => Self::BadState,
+            Error::InvalidInput(_) => Self::InvalidInput,
+        }
+    }
+}

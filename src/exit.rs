@@ -1,0 +1,176 @@
+//! What the guest did that the VMM has to answer: the same words for VMX and SVM.
+
+use crate::guest::registers::RegisterIndex;
+
+/// How many bytes an access moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Width {
+    /// 8 bits.
+    Byte = 1,
+    /// 16 bits.
+    Word = 2,
+    /// 32 bits.
+    Dword = 4,
+    /// 64 bits.
+    Qword = 8,
+}
+
+impl Width {
+    /// The number of bytes.
+    pub const fn bytes(self) -> usize {
+        self as usize
+    }
+
+    /// A mask of the bits that such an access moves.
+    pub const fn mask(self) -> u64 {
+        u64::MAX >> (64 - 8 * self as u32)
+    }
+
+    /// The width of so many bytes, if there is one.
+    pub const fn from_bytes(bytes: u64) -> Option<Self> {
+        match bytes {
+            1 => Some(Self::Byte),
+            2 => Some(Self::Word),
+            4 => Some(Self::Dword),
+            8 => Some(Self::Qword),
+            _ => None,
+        }
+    }
+}
+
+/// What an access to memory wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// To read data. On VMX an access that reads and writes reports both; SVM reports the write alone.
+    pub read: bool,
+    /// To write data.
+    pub write: bool,
+    /// To fetch an instruction.
+    pub fetch: bool,
+}
+
+/// A guest-physical access that the nested page table (EPT or NPT) does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NestedFault {
+    /// The guest-physical address of the access, in full on both vendors.
+    pub gpa: u64,
+    /// The guest-linear address, where the CPU reports it (VMX, for accesses that have one).
+    pub gva: Option<u64>,
+    /// What the access wanted.
+    pub access: Access,
+    /// Whether a translation was present and merely lacked the permission.
+    pub present: bool,
+    /// Whether the access was the CPU's walk of the guest's page tables, and not the final access.
+    pub table_walk: bool,
+}
+
+/// Why a VM entry did not happen. The guest did not run, and its state is as it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryFailure {
+    /// VMX: the whole exit-reason word (bit 31 set), or 0 when the instruction itself failed. SVM: the exit code.
+    pub code: u64,
+    /// VMX: the exit qualification. SVM: EXITINFO1.
+    pub qualification: u64,
+    /// VMX: the VM-instruction error when VMLAUNCH or VMRESUME failed before it loaded guest state, else 0.
+    pub instruction_error: u32,
+}
+
+/// An exit for which the library knows no answer. The guest has not been advanced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unhandled {
+    /// VMX: the exit-reason word. SVM: the exit code.
+    pub code: u64,
+    /// VMX: the exit qualification. SVM: EXITINFO1.
+    pub info1: u64,
+    /// VMX: the instruction information. SVM: EXITINFO2.
+    pub info2: u64,
+}
+
+/// Why [`run`](crate::Vcpu::run) came back, and what the VMM has to do before it runs the vCPU again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VmExit {
+    /// IN or one element of INS. Answer with [`complete_read`](crate::Vcpu::complete_read); without an answer the guest
+    /// executes the instruction again and the VMM is asked again.
+    IoRead {
+        /// The port.
+        port: u16,
+        /// The width of the access (never [`Width::Qword`]).
+        width: Width,
+    },
+    /// OUT or one element of OUTS. The next run goes on behind it.
+    IoWrite {
+        /// The port.
+        port: u16,
+        /// The width of the access (never [`Width::Qword`]).
+        width: Width,
+        /// The data, zero-extended.
+        data: u32,
+    },
+    /// RDMSR of a register that the policy leaves to the VMM. Answer with
+    /// [`complete_read`](crate::Vcpu::complete_read) or [`reject`](crate::Vcpu::reject) (#GP(0)); an unanswered one is
+    /// asked again.
+    MsrRead {
+        /// The register (ECX).
+        msr: u32,
+    },
+    /// WRMSR of a register that the policy leaves to the VMM. The next run goes on behind it, unless the VMM said
+    /// [`reject`](crate::Vcpu::reject).
+    MsrWrite {
+        /// The register (ECX).
+        msr: u32,
+        /// EDX:EAX.
+        value: u64,
+    },
+    /// A read of device memory, after [`decode_mmio`](crate::Vcpu::decode_mmio). Answer with
+    /// [`complete_read`](crate::Vcpu::complete_read).
+    MmioRead {
+        /// The guest-physical address.
+        gpa: u64,
+        /// The width of the access to memory.
+        width: Width,
+        /// The register that will receive it, where it is one.
+        register: Option<RegisterIndex>,
+        /// The width of that register's part that is written.
+        register_width: Width,
+        /// Whether the value is sign-extended to it (else zero-extended).
+        sign_extend: bool,
+    },
+    /// A write of device memory, after [`decode_mmio`](crate::Vcpu::decode_mmio). The next run goes on behind it.
+    MmioWrite {
+        /// The guest-physical address.
+        gpa: u64,
+        /// The width of the access.
+        width: Width,
+        /// The data, zero-extended.
+        data: u64,
+    },
+    /// The nested page table does not allow an access. The VMM maps the page and runs again, or, when it is a device,
+    /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio).
+    NestedPageFault(NestedFault),
+    /// VMCALL or VMMCALL. The next run goes on behind it;
+    /// [`set_return_value`](crate::Vcpu::set_return_value) sets RAX.
+    Hypercall {
+        /// RAX.
+        nr: u64,
+        /// RDI, RSI, RDX, RCX, R8, R9.
+        args: [u64; 6],
+    },
+    /// HLT, with nothing pending that would wake the guest. The next run goes on behind it.
+    Halt,
+    /// An interrupt for the host arrived. VMX has acknowledged it and gives its vector: the VMM must call the host's
+    /// handler. SVM cannot know it (`None`): it is still pending, and the host takes it through its IDT as soon as IF is 1.
+    ExternalInterrupt {
+        /// The vector, where it is known.
+        vector: Option<u8>,
+    },
+    /// The guest shut down (triple fault). Running it again reports the same.
+    Shutdown,
+    /// The CPU refused to enter the guest.
+    EntryFailure(EntryFailure),
+    /// [`request_exit`](crate::VcpuHandle::request_exit) was called.
+    Interrupted,
+    /// An exit that nobody knows, or that no policy covers.
+    Unhandled(Unhandled),
+}

@@ -1,0 +1,279 @@
+//! What the guest's CPUID answers.
+//!
+//! A table, filled once when the vCPU is made, from the host's CPUID cut down to what the library virtualizes; the VMM may
+//! change it. The words that follow the guest's CR4 and XCR0 are patched when those change, so that answering is one look-up
+//! and never executes CPUID.
+//!
+//! SDM volume 2A, "CPUID: CPU Identification"; APM volume 3, "Obtaining Processor Information Via the CPUID Instruction".
+
+mod build;
+mod features;
+#[cfg(test)]
+mod tests;
+mod xstate;
+
+use core::fmt;
+
+pub use self::build::CpuidConfig;
+use crate::{
+    Error, Result,
+    spec::x86::{
+        cpuid::{CpuidBEcx, CpuidLeaf},
+        registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cr4, Xcr0},
+    },
+};
+
+/// What CPUID puts into EAX, EBX, ECX and EDX.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "a register's name says it all")]
+pub struct CpuidEntry {
+    pub eax: u32,
+    pub ebx: u32,
+    pub ecx: u32,
+    pub edx: u32,
+}
+
+impl CpuidEntry {
+    /// What leaves that do not exist answer.
+    pub const ZERO: Self = Self { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+}
+
+/// Where the entries of a leaf stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+struct Index {
+    first: u8,
+    /// How many sub-leaves it has; 0: the leaf is not in the table.
+    count: u8,
+}
+
+/// Leaves whose answer depends on ECX.
+const fn has_subleaves(leaf: u32) -> bool {
+    matches!(
+        CpuidLeaf(leaf),
+        CpuidLeaf::CACHE_PARAMETERS
+            | CpuidLeaf::STRUCTURED_FEATURES
+            | CpuidLeaf::TOPOLOGY
+            | CpuidLeaf::EXTENDED_STATE
+            | CpuidLeaf::TOPOLOGY_V2
+            | CpuidLeaf::CACHE_TOPOLOGY
+    )
+}
+
+/// How many leaves each of the ranges from 0, from 4000_0000H and from 8000_0000H has in the table.
+const RANGE: u32 = 64;
+/// How many entries there are: what is left of a 4 KiB frame.
+const ENTRIES: usize = 220;
+
+/// The answers of CPUID for one vCPU.
+///
+/// It has no pointers and fits into a 4 KiB frame.
+#[derive(Clone)]
+#[repr(C)]
+pub struct CpuidPolicy {
+    /// By the two upper bits of a leaf and its six lower ones.
+    index: [Index; 256],
+    entries: [CpuidEntry; ENTRIES],
+    used: u8,
+    /// Leaves above the highest answer as Intel's CPUs do: with the highest basic leaf. Else, as on AMD, with zeros.
+    repeats_highest: bool,
+    cr4: Cr4,
+    xcr0: Xcr0,
+}
+
+const _: () = assert!(size_of::<CpuidPolicy>() <= 4096 && ENTRIES < 256);
+
+/// The bits of CR4 that CPUID shows.
+const SHOWN_CR4: Cr4 = Cr4::OSXSAVE.with(Cr4::PKE);
+
+impl CpuidPolicy {
+    /// A table in which every leaf answers zeros.
+    pub const fn empty() -> Self {
+        Self {
+            index: [Index { first: 0, count: 0 }; 256],
+            entries: [CpuidEntry::ZERO; ENTRIES],
+            used: 0,
+            repeats_highest: false,
+            cr4: Cr4::empty(),
+            xcr0: Xcr0::X87,
+        }
+    }
+
+    /// The answer to CPUID with `leaf` in EAX and `subleaf` in ECX.
+    #[inline]
+    pub fn lookup(&self, leaf: u32, subleaf: u32) -> CpuidEntry {
+        if let Some(place) = place(leaf) {
+            let Index { first, count } = self.index[place];
+            if count != 0 && (subleaf < u32::from(count) || !has_subleaves(leaf)) {
+                let subleaf = if has_subleaves(leaf) { subleaf as usize } else { 0 };
+                if let Some(entry) = self.entries.get(first as usize + subleaf) {
+                    return *entry;
+                }
+            }
+        }
+        self.lookup_absent(leaf, subleaf)
+    }
+
+    #[cold]
+    fn lookup_absent(&self, leaf: u32, subleaf: u32) -> CpuidEntry {
+        let entry = |leaf: CpuidLeaf| self.get(leaf.0, 0).unwrap_or(CpuidEntry::ZERO);
+        let highest = match leaf >> 30 {
+            0 => entry(CpuidLeaf::VENDOR).eax,
+            1 => entry(CpuidLeaf::HYPERVISOR).eax.max(CpuidLeaf::HYPERVISOR.0 | (RANGE - 1)),
+            2 => entry(CpuidLeaf::EXTENDED_MAXIMUM).eax,
+            _ => 0,
+        };
+        let basic = entry(CpuidLeaf::VENDOR).eax;
+        if leaf > highest && self.repeats_highest && leaf != basic && place(basic).is_some() {
+            return self.lookup(basic, subleaf);
+        }
+        if matches!(CpuidLeaf(leaf), CpuidLeaf::TOPOLOGY | CpuidLeaf::TOPOLOGY_V2)
+            && let Some(first) = self.get(leaf, 0)
+        {
+            // The sub-leaves that follow the last level repeat their number and the x2APIC id.
+            return CpuidEntry { ecx: subleaf & CpuidBEcx::LEVEL_NUMBER_MASK.bits(), edx: first.edx, ..CpuidEntry::ZERO };
+        }
+        CpuidEntry::ZERO
+    }
+
+    /// The entry of a leaf and sub-leaf, if the table has one.
+    pub fn get(&self, leaf: u32, subleaf: u32) -> Option<CpuidEntry> {
+        self.entries.get(self.position(leaf, subleaf)?).copied()
+    }
+
+    /// The entry of a leaf and sub-leaf, to change it, if the table has one.
+    pub fn get_mut(&mut self, leaf: u32, subleaf: u32) -> Option<&mut CpuidEntry> {
+        let position = self.position(leaf, subleaf)?;
+        self.entries.get_mut(position)
+    }
+
+    /// Sets an entry, which is made if there is none. It does not change the leaves that say how many leaves there are.
+    ///
+    /// Of the leaves whose answer does not depend on ECX, `subleaf` is ignored.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for leaves beyond the first 64 of the basic, hypervisor and extended ranges, and sub-leaves
+    /// beyond the first 64;
+    /// [`Error::NoMemory`] when the table is full.
+    pub fn set(&mut self, leaf: u32, subleaf: u32, entry: CpuidEntry) -> Result {
+        let place = place(leaf).ok_or(Error::InvalidInput("the CPUID leaf is outside the table"))?;
+        let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
+        if subleaf >= RANGE {
+            return Err(Error::InvalidInput("the CPUID sub-leaf is outside the table"));
+        }
+        while u32::from(self.index[place].count) <= subleaf {
+            self.insert(place)?;
+        }
+        match self.get_mut(leaf, subleaf) {
+            Some(slot) => *slot = entry,
+            // It was just inserted.
+            None => return Err(Error::NoMemory),
+        }
+        self.patch();
+        Ok(())
+    }
+
+    /// Adds a sub-leaf of zeros behind the last one of a leaf.
+    fn insert(&mut self, place: usize) -> Result {
+        let used = usize::from(self.used);
+        if used >= ENTRIES {
+            return Err(Error::NoMemory);
+        }
+        let Index { first, count } = self.index[place & 0xff];
+        let position = if count == 0 { used } else { usize::from(first) + usize::from(count) };
+        if position > used {
+            return Err(Error::NoMemory);
+        }
+        self.entries.copy_within(position..used, position + 1);
+        if let Some(entry) = self.entries.get_mut(position) {
+            *entry = CpuidEntry::ZERO;
+        }
+        for index in &mut self.index {
+            if index.count != 0 && usize::from(index.first) >= position {
+                index.first += 1;
+            }
+        }
+        self.index[place & 0xff] = Index { first: if count == 0 { position as u8 } else { first }, count: count + 1 };
+        self.used += 1;
+        Ok(())
+    }
+
+    fn position(&self, leaf: u32, subleaf: u32) -> Option<usize> {
+        let Index { first, count } = self.index[place(leaf)?];
+        let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
+        (subleaf < u32::from(count)).then(|| usize::from(first) + subleaf as usize)
+    }
+
+    /// Follows the guest's CR4 and XCR0: OSXSAVE, OSPKE and the sizes of the XSAVE area. Cheap when nothing of it changed.
+    #[inline]
+    pub fn update(&mut self, cr4: Cr4, xcr0: Xcr0) {
+        let cr4 = cr4 & SHOWN_CR4;
+        if cr4 != self.cr4 || xcr0 != self.xcr0 {
+            self.cr4 = cr4;
+            self.xcr0 = xcr0;
+            self.patch();
+        }
+    }
+
+    #[cold]
+    fn patch(&mut self) {
+        let (cr4, xcr0) = (self.cr4, self.xcr0);
+        if let Some(entry) = self.get_mut(CpuidLeaf::FEATURES.0, 0) {
+            let mut ecx = Cpuid1Ecx::from_bits(entry.ecx);
+            ecx.set(Cpuid1Ecx::OSXSAVE, ecx.contains(Cpuid1Ecx::XSAVE) && cr4.contains(Cr4::OSXSAVE));
+            entry.ecx = ecx.bits();
+        }
+        if let Some(entry) = self.get_mut(CpuidLeaf::STRUCTURED_FEATURES.0, 0) {
+            let mut ecx = Cpuid7Ecx::from_bits(entry.ecx);
+            ecx.set(Cpuid7Ecx::OSPKE, ecx.contains(Cpuid7Ecx::PKU) && cr4.contains(Cr4::PKE));
+            entry.ecx = ecx.bits();
+        }
+        xstate::update_sizes(self, xcr0);
+    }
+
+    /// The APIC id in all leaves that show it.
+    pub fn set_apic_id(&mut self, apic_id: u32) {
+        if let Some(entry) = self.get_mut(CpuidLeaf::FEATURES.0, 0) {
+            // The field has 8 bits; CPUs with larger ids show their low ones.
+            entry.ebx = Cpuid1Ebx::from_bits(entry.ebx).with_initial_apic_id(apic_id as u8).bits();
+        }
+        for leaf in [CpuidLeaf::TOPOLOGY, CpuidLeaf::TOPOLOGY_V2] {
+            let mut subleaf = 0;
+            while let Some(entry) = self.get_mut(leaf.0, subleaf) {
+                entry.edx = apic_id;
+                subleaf += 1;
+            }
+        }
+        if let Some(entry) = self.get_mut(CpuidLeaf::PROCESSOR_TOPOLOGY.0, 0) {
+            entry.eax = apic_id;
+        }
+    }
+}
+
+/// Where the index of a leaf stands.
+#[inline]
+const fn place(leaf: u32) -> Option<usize> {
+    let middle = u32::MAX >> 2 & !(RANGE - 1);
+    if leaf & middle != 0 { None } else { Some(((leaf >> 24 | leaf) & 0xff) as usize) }
+}
+
+impl fmt::Debug for CpuidPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for range in 0..4 {
+            for low in 0..RANGE {
+                let leaf = range << 30 | low;
+                let mut subleaf = 0;
+                while let Some(entry) = self.get(leaf, subleaf) {
+                    map.entry(&format_args!("{leaf:#x}.{subleaf}"), &format_args!("{entry:x?}"));
+                    subleaf += 1;
+                    if !has_subleaves(leaf) {
+                        break;
+                    }
+                }
+            }
+        }
+        map.finish()
+    }
+}

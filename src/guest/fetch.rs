@@ -1,0 +1,194 @@
+//! The bytes of the guest's current instruction.
+
+use super::{
+    decode::{Expected, MAX_LENGTH, skip_length, unprefixed_length},
+    memory::GuestMemory,
+    segmentation::CodeSize,
+    walk::{LinearAccess, Paging, WalkFault},
+};
+use crate::{frame::FrameSource, spec::x86::registers::{Cr0, Cr4, Efer}};
+
+/// Where the guest executes.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeAddress {
+    /// The kind of code.
+    pub size: CodeSize,
+    /// The linear address of the instruction ([`CodeSize::linear`]).
+    pub linear: u64,
+}
+
+/// Up to 15 bytes from the start of an instruction.
+#[derive(Clone, Copy, Debug)]
+pub struct InstructionBytes {
+    bytes: [u8; 16],
+    length: u8,
+}
+
+const PAGE: u64 = 0x1000;
+
+impl InstructionBytes {
+    /// Bytes that the CPU has delivered (the decode assists of SVM); those beyond 15 are dropped.
+    pub fn new(given: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        let length = given.len().min(MAX_LENGTH);
+        for (to, from) in bytes.iter_mut().zip(given.iter().take(length)) {
+            *to = *from;
+        }
+        Self { bytes, length: length as u8 }
+    }
+
+    /// Reads the instruction at `code` as far as its first byte's page goes, which is far enough for nearly all.
+    ///
+    /// # Errors
+    /// The CPU has fetched this instruction just before, so a fault means that another CPU took the page away since: the
+    /// guest goes on where it is, and raises the fault itself.
+    #[inline]
+    pub fn fetch<S: FrameSource>(
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+    ) -> Result<Self, WalkFault> {
+        let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
+        let in_page = PAGE - (code.linear & (PAGE - 1));
+        if in_page >= 16 {
+            return Ok(Self { bytes: memory.read_code_16(gpa)?, length: MAX_LENGTH as u8 });
+        }
+        let mut bytes = [0; 16];
+        if let Some(piece) = bytes.get_mut(..in_page as usize) {
+            memory.read_code(gpa, piece)?;
+        }
+        Ok(Self { bytes, length: in_page.min(MAX_LENGTH as u64) as u8 })
+    }
+
+    /// Reads what lies in the next page too, if bytes are missing. Says whether there were any.
+    ///
+    /// # Errors
+    /// As [`InstructionBytes::fetch`].
+    #[cold]
+    pub fn extend<S: FrameSource>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+    ) -> Result<bool, WalkFault> {
+        let have = self.length as usize;
+        let Some(missing) = self.bytes.get_mut(have..MAX_LENGTH).filter(|missing| !missing.is_empty()) else {
+            return Ok(false);
+        };
+        let mut linear = code.linear.wrapping_add(have as u64);
+        if code.size != CodeSize::Bits64 {
+            linear &= 0xffff_ffff;
+        }
+        let gpa = paging.translate(memory, linear, LinearAccess::Done)?;
+        memory.read_code(gpa, missing)?;
+        self.length = MAX_LENGTH as u8;
+        Ok(true)
+    }
+
+    /// The bytes.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length as usize).unwrap_or(&self.bytes)
+    }
+
+    /// Gives the bytes to `decode`, and once more with those of the next page if it finds them too few.
+    ///
+    /// # Errors
+    /// As [`InstructionBytes::fetch`].
+    #[inline]
+    pub fn decode<S: FrameSource, T>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+        decode: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, WalkFault> {
+        if let Some(decoded) = decode(self.as_slice()) {
+            return Ok(Some(decoded));
+        }
+        if self.extend(memory, paging, code)? { Ok(decode(self.as_slice())) } else { Ok(None) }
+    }
+}
+
+/// The guest-physical page of the code that caused the last exit of its kind.
+///
+/// Guests execute CPUID and the like again and again in the same place. The walk of the guest's page tables is what such
+/// an exit would cost most. The page may be stale, since nobody tells us of INVLPG; therefore the bytes are read anew through
+/// the nested page table each time, and only an instruction that is exactly the expected one, without a prefix, is taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CodePage {
+    linear: u64,
+    gpa: u64,
+    cr0: Cr0,
+    cr3: u64,
+    cr4: Cr4,
+    efer: Efer,
+    valid: bool,
+}
+
+impl CodePage {
+    /// Nothing is remembered.
+    pub const NONE: Self = Self {
+        linear: 0,
+        gpa: 0,
+        cr0: Cr0::empty(),
+        cr3: 0,
+        cr4: Cr4::empty(),
+        efer: Efer::empty(),
+        valid: false,
+    };
+
+    /// The length of the instruction at `code`, which the CPU has just executed; `None` if it is not the expected one
+    /// (any more).
+    ///
+    /// # Errors
+    /// As [`InstructionBytes::fetch`].
+    #[inline]
+    pub fn skip<S: FrameSource>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+        expected: Expected,
+    ) -> Result<Option<u8>, WalkFault> {
+        let offset = code.linear & (PAGE - 1);
+        let same = self.cr3 == paging.cr3
+            && self.linear == code.linear & !(PAGE - 1)
+            && self.cr0 == paging.cr0
+            && self.cr4 == paging.cr4
+            && self.efer == paging.efer
+            && self.valid;
+        if same
+            && offset <= PAGE - 16
+            && let Ok(bytes) = memory.read_code_16(self.gpa | offset)
+            && let Some(length) = unprefixed_length(&bytes, expected)
+        {
+            return Ok(Some(length));
+        }
+        self.skip_by_walk(memory, paging, code, expected)
+    }
+
+    #[cold]
+    fn skip_by_walk<S: FrameSource>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+        expected: Expected,
+    ) -> Result<Option<u8>, WalkFault> {
+        self.valid = false;
+        let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
+        let mut bytes = InstructionBytes::fetch(memory, paging, code)?;
+        let length = bytes.decode(memory, paging, code, |bytes| skip_length(bytes, code.size, expected))?;
+        *self = Self {
+            linear: code.linear & !(PAGE - 1),
+            gpa: gpa & !(PAGE - 1),
+            cr0: paging.cr0,
+            cr3: paging.cr3,
+            cr4: paging.cr4,
+            efer: paging.efer,
+            valid: length.is_some(),
+        };
+        Ok(length)
+    }
+}

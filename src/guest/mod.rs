@@ -1,0 +1,16 @@
+//! What VMX and SVM share: the guest's registers, the policies, the events, and the emulation of what hardware leaves to us.
+
+pub(crate) mod control;
+pub(crate) mod cpuid;
+pub(crate) mod debug;
+pub(crate) mod decode;
+pub(crate) mod events;
+pub(crate) mod fetch;
+pub(crate) mod memory;
+pub(crate) mod msr;
+pub mod registers;
+pub(crate) mod segmentation;
+pub(crate) mod start;
+pub(crate) mod state;
+pub(crate) mod walk;
+pub(crate) mod xstate;

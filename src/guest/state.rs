@@ -1,0 +1,155 @@
+//! The part of a vCPU that is the same on both vendors, and how the VMM's answers reach the guest.
+
+use super::{
+    control::Offered,
+    events::{Event, Events},
+    msr::{EFER_OFFERED, MsrState, UnknownMsr},
+    registers::{GuestRegisters, RegisterIndex},
+    xstate::ExtendedState,
+};
+use crate::{
+    Error, Result, VcpuHandle,
+    cpu::CpuIndex,
+    exit::{NestedFault, VmExit, Width},
+    frame::{FrameSource, HostFrames},
+    spec::x86::registers::Cr4,
+};
+
+/// How a vCPU is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VcpuConfig {
+    /// The APIC id that the guest sees in CPUID. The vCPU with id 0 is the bootstrap processor.
+    pub apic_id: u32,
+    /// What happens on a model-specific register that the policy does not name.
+    pub unknown_msrs: UnknownMsr,
+    /// Whether the registers of the x2APIC go to the VMM even when unknown registers fault.
+    pub x2apic_msrs_to_vmm: bool,
+}
+
+impl VcpuConfig {
+    /// The configuration of the vCPU with this APIC id; everything else is the default.
+    pub const fn new(apic_id: u32) -> Self {
+        Self { apic_id, unknown_msrs: UnknownMsr::AskVmm, x2apic_msrs_to_vmm: false }
+    }
+}
+
+/// What the next run does before it enters the guest, and what the VMM may still answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Pending {
+    /// Nothing: the guest goes on where it is.
+    #[default]
+    None,
+    /// The instruction is done; go on behind it.
+    Skip { length: u8 },
+    /// IN waits for its value.
+    In { width: Width, length: u8 },
+    /// RDMSR waits for its value.
+    MsrRead { length: u8 },
+    /// WRMSR is done unless the VMM rejects it.
+    MsrWrite { length: u8 },
+    /// A nested page fault, of which the VMM may say that it hit a device.
+    NestedFault(NestedFault),
+}
+
+/// The state of a guest that does not live in the VMCS or the VMCB.
+pub(crate) struct GuestState<S: FrameSource = HostFrames> {
+    pub(crate) registers: GuestRegisters,
+    pub(crate) events: Events,
+    pub(crate) handle: VcpuHandle<S>,
+    pub(crate) msrs: MsrState,
+    pub(crate) xstate: ExtendedState<S>,
+    pub(crate) offered: Offered,
+    /// DR0 to DR3, DR6 and DR7 as the guest wrote them. They are kept and read back; breakpoints do not fire yet.
+    pub(crate) debug: [u64; 8],
+    /// CR2, which the CPU does not switch under VMX.
+    pub(crate) cr2: u64,
+    pub(crate) pending: Pending,
+    /// The CPU that the vCPU is bound to.
+    pub(crate) cpu: Option<CpuIndex>,
+    /// The root of the nested page table.
+    pub(crate) nested_root: Option<u64>,
+}
+
+impl<S: FrameSource> GuestState<S> {
+    pub(crate) fn new(config: VcpuConfig, offered_cr4: Cr4) -> Result<Self> {
+        let xstate = ExtendedState::new()?;
+        let mut cr4 = offered_cr4;
+        cr4.set(Cr4::OSXSAVE, !xstate.available().is_empty());
+        Ok(Self {
+            registers: GuestRegisters::default(),
+            events: Events::default(),
+            handle: VcpuHandle::new()?,
+            msrs: MsrState::new(config.apic_id == 0, config.unknown_msrs, config.x2apic_msrs_to_vmm),
+            offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
+            xstate,
+            debug: crate::guest::state::DEBUG_RESET,
+            cr2: 0,
+            pending: Pending::None,
+            cpu: None,
+            nested_root: None,
+        })
+    }
+
+    /// The VMM's value for a read.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no read waits.
+    pub(crate) fn complete_read(&mut self, value: u64) -> Result {
+        let length = match self.pending {
+            Pending::In { width, length } => {
+                self.registers.write(RegisterIndex::RAX, width, value);
+                length
+            }
+            Pending::MsrRead { length } => {
+                self.registers.set_edx_eax(value);
+                length
+            }
+            _ => return Err(Error::BadState("no read waits for a value")),
+        };
+        self.pending = Pending::Skip { length };
+        Ok(())
+    }
+
+    /// The VMM's refusal of a register: #GP(0) at the instruction.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no access to a register waits.
+    pub(crate) fn reject(&mut self) -> Result {
+        match self.pending {
+            Pending::MsrRead { .. } | Pending::MsrWrite { .. } => {
+                self.pending = Pending::None;
+                self.events.raise(Event::general_protection());
+                Ok(())
+            }
+            _ => Err(Error::BadState("no access to a model-specific register waits")),
+        }
+    }
+
+    /// What VMCALL or VMMCALL hands over.
+    pub(crate) fn hypercall(&self) -> VmExit {
+        let r = &self.registers;
+        VmExit::Hypercall { nr: r.rax, args: [r.rdi, r.rsi, r.rdx, r.rcx, r.r8, r.r9] }
+    }
+
+    /// Takes in what other CPUs sent; true when somebody wants `run` to come back.
+    #[cold]
+    pub(crate) fn read_mail(&mut self) -> bool {
+        let mail = self.handle.take();
+        self.events.queue_interrupts(&mail.interrupts);
+        if mail.nmi {
+            self.events.queue_nmi();
+        }
+        mail.exit
+    }
+}
+
+/// DR6 and DR7 after reset: the bits that read as 1.
+pub(crate) const DEBUG_RESET: [u64; 8] = {
+    use crate::spec::x86::registers::{Dr6, Dr7};
+    let mut registers = [0; 8];
+    // BLD and RTM say "no" by being 1.
+    registers[6] = Dr6::RESERVED_TO_1.with(Dr6::BLD).with(Dr6::RTM).bits();
+    registers[7] = Dr7::RESERVED_TO_1.bits();
+    registers
+};

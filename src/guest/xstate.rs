@@ -1,0 +1,243 @@
+//! The guest's x87, SSE and AVX registers, kept apart from the host's.
+//!
+//! Two levels, because hosts differ:
+//! - Between bind and unbind the extended registers (everything that XSAVE manages) belong to the guest: bind saves the
+//!   host's and loads the guest's, unbind does the reverse. No exit pays for that.
+//! - A host whose own code uses SSE (any target with that feature) would overwrite the guest's XMM registers at the first
+//!   exit. On such a target the world switch saves and loads the legacy region (x87, XMM, MXCSR) around each entry; host
+//!   code that uses AVX cannot be built (see below), so the upper halves stay the guest's.
+//!
+//! XCR0 is switched at the edges of `run`, and only when guest and host differ.
+
+use core::arch::x86_64 as intrinsics;
+
+use crate::{
+    Result,
+    frame::{FrameSource, HostFrames, PhysFrame},
+    spec::x86::registers::{Cr4, Xcr0},
+};
+
+#[cfg(target_feature = "avx")]
+compile_error!("x86_vcpu needs a host target without AVX: its exits would overwrite the guest's upper vector halves");
+
+/// Whether host code may use XMM registers, so that each entry and exit has to switch them.
+pub(crate) const HOST_USES_SSE: bool = cfg!(target_feature = "sse");
+
+/// The components that the library switches: what fits into one frame, and needs no host-wide policy of its own.
+pub(crate) const SWITCHED: Xcr0 =
+    Xcr0::X87.with(Xcr0::SSE).with(Xcr0::AVX).with(Xcr0::OPMASK).with(Xcr0::ZMM_HI256).with(Xcr0::HI16_ZMM);
+
+/// MXCSR and the x87 control word after reset, as the calling convention expects them in host code.
+pub(crate) const DEFAULT_MXCSR: u32 = 0x1f80;
+const DEFAULT_FCW: u16 = 0x037f;
+
+/// The saved extended state of a guest, and room for the host's.
+pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
+    guest: PhysFrame<S>,
+    host: PhysFrame<S>,
+    /// The components that guests may enable; empty when the host has not enabled XSAVE.
+    available: Xcr0,
+    /// XCR0 as the guest has it.
+    pub(crate) guest_xcr0: Xcr0,
+    host_xcr0: Xcr0,
+    host_control: HostControl,
+}
+
+/// What the calling convention wants preserved of the host's floating-point state.
+#[derive(Clone, Copy, Default)]
+struct HostControl {
+    mxcsr: u32,
+    fcw: u16,
+}
+
+impl<S: FrameSource> ExtendedState<S> {
+    /// The state after reset.
+    pub(crate) fn new() -> Result<Self> {
+        let mut state = Self {
+            guest: PhysFrame::alloc_zero()?,
+            host: PhysFrame::alloc_zero()?,
+            available: available(),
+            guest_xcr0: Xcr0::X87,
+            host_xcr0: Xcr0::X87,
+            host_control: HostControl { mxcsr: DEFAULT_MXCSR, fcw: DEFAULT_FCW },
+        };
+        state.reset();
+        Ok(state)
+    }
+
+    /// What a guest may set in XCR0.
+    pub(crate) fn available(&self) -> Xcr0 {
+        self.available
+    }
+
+    /// Where FXSAVE and FXRSTOR of the world switch work: the legacy region at the start of the guest's area.
+    pub(crate) fn legacy_region(&self) -> *mut u8 {
+        self.guest.as_mut_ptr()
+    }
+
+    fn reset(&mut self) {
+        // All zero but the control words: with XSTATE_BV zero every component is in its initial configuration, and FXRSTOR
+        // reads FCW (offset 0) and MXCSR (offset 24) of the legacy region.
+        let area = self.guest.as_mut_ptr();
+        // SAFETY: both offsets lie inside the frame and are aligned for their types.
+        unsafe {
+            area.cast::<u16>().write(DEFAULT_FCW);
+            area.add(24).cast::<u32>().write(DEFAULT_MXCSR);
+        }
+        // SAFETY: the XSTATE_BV field of the XSAVE header lies at offset 512. The legacy components are marked as present,
+        // so that what FXRSTOR loads from the region and what XRSTOR loads are the same.
+        unsafe { area.add(512).cast::<u64>().write(Xcr0::X87.with(Xcr0::SSE).bits()) };
+    }
+
+    /// Makes the extended registers the guest's. Host interrupts must be off.
+    pub(crate) fn load_guest(&mut self) {
+        if self.available.is_empty() {
+            // SAFETY: both areas are 4096 bytes and aligned to 16, and hold what FXSAVE wrote or a valid initial image.
+            unsafe {
+                intrinsics::_fxsave64(self.host.as_mut_ptr());
+                intrinsics::_fxrstor64(self.guest.as_mut_ptr());
+            }
+            return;
+        }
+        self.host_xcr0 = read_xcr0();
+        // SAFETY: XSAVE is enabled (`available` is not empty). The areas hold every component of the masks: `available`
+        // leaves those out that would not fit into a frame, and the host's mask is cut to them. XCR0 gets a value that
+        // this CPU supports, and its own back.
+        unsafe {
+            intrinsics::_xsave64(self.host.as_mut_ptr(), self.host_xcr0.bits() & SWITCHED.bits());
+            write_xcr0(self.available);
+            intrinsics::_xrstor64(self.guest.as_mut_ptr(), self.available.bits());
+            write_xcr0(self.host_xcr0);
+        }
+    }
+
+    /// Gives the extended registers back to the host. Host interrupts must be off.
+    pub(crate) fn unload_guest(&mut self) {
+        if HOST_USES_SSE {
+            // The registers hold what host code left; the guest's are in the legacy region.
+            // SAFETY: the world switch wrote the region with FXSAVE, or `reset` did.
+            unsafe { intrinsics::_fxrstor64(self.guest.as_mut_ptr()) };
+        }
+        if self.available.is_empty() {
+            // SAFETY: as in `load_guest`.
+            unsafe {
+                intrinsics::_fxsave64(self.guest.as_mut_ptr());
+                intrinsics::_fxrstor64(self.host.as_mut_ptr());
+            }
+            return;
+        }
+        // SAFETY: as in `load_guest`; the host's area was written by XSAVE with the same mask.
+        unsafe {
+            write_xcr0(self.available);
+            intrinsics::_xsave64(self.guest.as_mut_ptr(), self.available.bits());
+            write_xcr0(self.host_xcr0);
+            intrinsics::_xrstor64(self.host.as_mut_ptr(), self.host_xcr0.bits() & SWITCHED.bits());
+        }
+    }
+
+    /// At the start of `run`: the guest's XCR0, and what the convention wants back is remembered.
+    #[inline]
+    pub(crate) fn enter_run(&mut self) {
+        if HOST_USES_SSE {
+            self.host_control = HostControl::read();
+        }
+        if self.guest_xcr0 != self.host_xcr0 && !self.available.is_empty() {
+            // SAFETY: the value was checked against `available` when the guest set it.
+            unsafe { write_xcr0(self.guest_xcr0) };
+        }
+    }
+
+    /// At the end of `run`.
+    #[inline]
+    pub(crate) fn leave_run(&mut self) {
+        if HOST_USES_SSE {
+            self.host_control.restore();
+        }
+        if self.guest_xcr0 != self.host_xcr0 && !self.available.is_empty() {
+            // SAFETY: the host's own value.
+            unsafe { write_xcr0(self.host_xcr0) };
+        }
+    }
+
+    /// The guest's XSETBV, with a value that was found valid. Only inside `run`.
+    pub(crate) fn set_guest_xcr0(&mut self, value: Xcr0) {
+        self.guest_xcr0 = value;
+        // SAFETY: the value was checked against `available`, which this CPU supports.
+        unsafe { write_xcr0(value) };
+    }
+}
+
+impl HostControl {
+    #[inline]
+    fn read() -> Self {
+        let mut control = Self::default();
+        // SAFETY: both instructions store to these variables and change nothing else.
+        unsafe {
+            core::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control.mxcsr, options(nostack, preserves_flags));
+            core::arch::asm!("fnstcw [{}]", in(reg) &raw mut control.fcw, options(nostack, preserves_flags));
+        }
+        control
+    }
+
+    #[inline]
+    fn restore(self) {
+        // SAFETY: FNINIT empties the x87 stack, as the convention wants it at a return; the control words are the host's.
+        unsafe {
+            core::arch::asm!(
+                "fninit", "fldcw [{}]", "ldmxcsr [{}]",
+                in(reg) &raw const self.fcw, in(reg) &raw const self.mxcsr, options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// The components that this CPU, this host and this library can give a guest.
+fn available() -> Xcr0 {
+    if !host_cr4().contains(Cr4::OSXSAVE) {
+        return Xcr0::empty();
+    }
+    let leaf = intrinsics::__cpuid_count(0xd, 0);
+    let supported = Xcr0::from_bits(u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & SWITCHED;
+    // AVX-512's state ends below 2.7 KiB: with `SWITCHED` everything fits. A CPU that places them elsewhere loses them.
+    let mut fitting = supported;
+    for component in 2..63 {
+        let bit = Xcr0::from_bits(1 << component);
+        if supported.contains(bit) {
+            let place = intrinsics::__cpuid_count(0xd, component);
+            if u64::from(place.eax) + u64::from(place.ebx) > memory_addr::PAGE_SIZE_4K as u64 {
+                fitting = fitting.without(bit);
+            }
+        }
+    }
+    fitting
+}
+
+/// The host's CR4.
+pub(crate) fn host_cr4() -> Cr4 {
+    let value: u64;
+    // SAFETY: reading CR4 in ring 0 has no effect on anything.
+    unsafe { core::arch::asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    Cr4::from_bits(value)
+}
+
+fn read_xcr0() -> Xcr0 {
+    let (low, high): (u32, u32);
+    // SAFETY: callers know that CR4.OSXSAVE is 1; reading XCR0 has no effect.
+    unsafe {
+        core::arch::asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+    }
+    Xcr0::from_bits(u64::from(high) << 32 | u64::from(low))
+}
+
+/// # Safety
+/// CR4.OSXSAVE must be 1 and the value one that this CPU supports; what host code may use shrinks to it.
+unsafe fn write_xcr0(value: Xcr0) {
+    crate::count::xsetbv();
+    let bits = value.bits();
+    // SAFETY: the caller's promise.
+    unsafe {
+        core::arch::asm!(
+            "xsetbv", in("ecx") 0, in("eax") bits as u32, in("edx") (bits >> 32) as u32, options(nomem, nostack, preserves_flags),
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! The few host registers that the library reads and writes, each access in one place.
+
+use core::arch::asm;
+
+use crate::spec::{
+    Msr,
+    x86::{
+        msrs::{IA32_FS_BASE, IA32_GS_BASE},
+        registers::{Cr4, Rflags},
+    },
+};
+
+/// Reads a model-specific register.
+///
+/// # Safety
+/// This CPU must have it.
+#[inline(always)]
+pub(crate) unsafe fn rdmsr(msr: Msr) -> u64 {
+    crate::count::rdmsr();
+    let (low, high): (u32, u32);
+    // SAFETY: the caller knows that the register exists; reading has no effect on memory.
+    unsafe { asm!("rdmsr", in("ecx") msr.0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Writes a model-specific register.
+///
+/// # Safety
+/// This CPU must have it, take the value, and the host must bear the consequence.
+#[inline(always)]
+pub(crate) unsafe fn wrmsr(msr: Msr, value: u64) {
+    crate::count::wrmsr();
+    // SAFETY: the caller's promise. Not `nomem`: a register may change what memory accesses mean.
+    unsafe {
+        asm!("wrmsr", in("ecx") msr.0, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack, preserves_flags));
+    }
+}
+
+/// Host interrupts are off as long as this lives; then IF is what it was.
+pub(crate) struct InterruptsOff {
+    flags: u64,
+}
+
+impl InterruptsOff {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        let flags: u64;
+        // SAFETY: in ring 0 CLI only delays interrupts; the flags go back in `drop`. The stack is used below RSP, which
+        // `asm!` without `nostack` allows.
+        unsafe { asm!("pushfq", "pop {}", "cli", out(reg) flags) };
+        Self { flags }
+    }
+}
+
+impl Drop for InterruptsOff {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if Rflags::from_bits(self.flags).contains(Rflags::IF) {
+            // SAFETY: interrupts were on before, so the host is ready for them.
+            unsafe { asm!("sti", options(nostack)) };
+        }
+    }
+}
+
+/// The base of a segment that has no register of its own: with RDFSBASE where the host has enabled it, else from the MSR.
+macro_rules! segment_base {
+    ($name:ident, $instruction:literal, $msr:expr, $doc:literal) => {
+        #[doc = $doc]
+        #[inline(always)]
+        #[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "SVM saves it with VMSAVE"))]
+        pub(crate) fn $name(cr4: Cr4) -> u64 {
+            if cr4.contains(Cr4::FSGSBASE) {
+                let value: u64;
+                // SAFETY: CR4.FSGSBASE is 1, and reading has no effect.
+                unsafe { asm!(concat!($instruction, " {}"), out(reg) value, options(nomem, nostack, preserves_flags)) };
+                value
+            } else {
+                // SAFETY: every CPU with 64-bit mode has the register.
+                unsafe { rdmsr($msr) }
+            }
+        }
+    };
+}
+
+segment_base!(fs_base, "rdfsbase", IA32_FS_BASE, "The host's FS base.");
+segment_base!(gs_base, "rdgsbase", IA32_GS_BASE, "The host's GS base.");
+
+macro_rules! control_register {
+    ($name:ident, $register:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[inline(always)]
+        pub(crate) fn $name() -> u64 {
+            let value: u64;
+            // SAFETY: reading a control register in ring 0 has no effect.
+            unsafe { asm!(concat!("mov {}, ", $register), out(reg) value, options(nomem, nostack, preserves_flags)) };
+            value
+        }
+    };
+}
+
+control_register!(cr0, "cr0", "The host's CR0.");
+control_register!(cr2, "cr2", "CR2.");
+control_register!(cr3, "cr3", "The host's CR3.");
+control_register!(cr4_bits, "cr4", "The host's CR4, raw.");
+
+/// Writes CR2, which neither VMX nor its VMCS switches.
+#[inline(always)]
+#[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "the VMCB holds it"))]
+pub(crate) fn set_cr2(value: u64) {
+    // SAFETY: CR2 only tells a page-fault handler an address; the host's handler reads it right after its own fault.
+    unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}

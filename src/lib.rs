@@ -1,0 +1,54 @@
+#![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+//! x86 virtual CPUs for hypervisors: Intel VMX and AMD SVM behind one API.
+//!
+//! A hypervisor gives the library three functions ([`PhysFrameIf`]), enables virtualization on each CPU ([`PerCpu`]), makes
+//! a [`Vcpu`], points it at a nested page table, binds it to a CPU and calls [`Vcpu::run`] in a loop. Each time `run`
+//! comes back it says in a [`VmExit`] what the guest did; the VMM answers, and runs it again. What needs no answer (CPUID,
+//! most model-specific registers, control registers, pending interrupts) is handled inside.
+//!
+//! Hardware numbers are not written in this crate's code: the modules of [`spec`] are generated from the tables in
+//! `spec/*.toml`, each with its citation.
+//!
+//! | for | see |
+//! |---|---|
+//! | the guest's registers | [`guest::registers`] |
+//! | sending interrupts from other CPUs, and stopping a guest | [`VcpuHandle`] |
+//! | building EPT or nested page tables | [`nested`] |
+//! | ArceOS | [`axvcpu`](mod@axvcpu) (feature `axvcpu`) |
+//! | probing registers that may fault | [`fixup`](mod@fixup) |
+//!
+//! Between [`bind`](Vcpu::bind) and [`unbind`](Vcpu::unbind) the CPU's extended registers (x87, SSE, AVX) and a few
+//! model-specific registers belong to the guest; `docs/host-state.md` in the repository lists them.
+
+mod cpu;
+pub mod count;
+mod error;
+pub mod exit;
+pub mod fixup;
+mod frame;
+pub mod guest;
+mod handle;
+mod host;
+pub mod nested;
+mod percpu;
+pub mod spec;
+#[cfg(feature = "amd")]
+pub mod svm;
+mod vcpu;
+#[cfg(feature = "vmx")]
+pub mod vmx;
+
+pub use cpu::MAX_CPUS;
+pub use error::{Error, Result, VmxInstruction};
+pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
+pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
+pub use guest::{
+    events::Event,
+    msr::UnknownMsr,
+    registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},
+    state::VcpuConfig,
+};
+pub use handle::VcpuHandle;
+pub use percpu::{PerCpu, has_hardware_support, nested_format};
+pub use vcpu::Vcpu;

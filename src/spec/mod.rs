@@ -1,0 +1,26 @@
+//! The hardware's numbers: what `spec/*.toml` becomes, and the types that the generated code builds on.
+//!
+//! Each file of tables is a module: `spec/intel/vmcs.toml` is [`intel::vmcs`]. The documentation of every item names
+//! the table of the manual that it was taken from. `cargo spec generate --out DIR` writes the generated code to read.
+//!
+//! - A word with bits, such as `Cr0`, is a newtype with a constant per single bit, a getter and a `with_` setter per
+//!   range of bits, and [`bitflags::Flags`].
+//! - Enumerations are open: a newtype with constants, since hardware may report what no table lists.
+//! - A VMCS field is a [`Field`] that knows the type of its value, whether it may be written, and which controls a CPU
+//!   must have to have it.
+
+mod field;
+mod field_info;
+mod msr;
+mod open_enum;
+mod word;
+
+pub use field::{
+    Access, Always, Condition, ExitInfo, Field, FieldValue, Holds, If, OnEveryCpu, Presence, ReadWrite, Writable,
+};
+pub use field_info::{FieldInfo, Group, Width};
+pub use msr::Msr;
+pub(crate) use open_enum::open_enum;
+pub(crate) use word::word;
+
+include!(concat!(env!("OUT_DIR"), "/spec/mod.rs"));

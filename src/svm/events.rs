@@ -1,0 +1,170 @@
+//! Injecting events, and finding out which one an exit interrupted: APM volume 2, "Event Injection", "Interrupt Intercepts",
+//! "Virtual Interrupts".
+
+use super::vcpu::SvmVcpu;
+use crate::{
+    frame::FrameSource,
+    guest::events::{Event, Readiness},
+    spec::{
+        amd::{
+            exit_info::{EventInfo, EventType},
+            intercepts::{InterceptCr, InterceptMisc1},
+            vmcb::{InterruptShadow, VirtualInterruptControl},
+        },
+        intel::structures::InterruptionType,
+        x86::registers::{Cr0, Dr6, ExceptionVector, Rflags},
+    },
+};
+
+/// Where the guest is in the handling of an NMI. Without virtual NMIs the CPU does not keep account of that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NmiState {
+    /// An NMI may be injected.
+    #[default]
+    Open,
+    /// One was injected; its handler's IRET will exit.
+    Handling,
+    /// The IRET at this address is being executed; when the guest is elsewhere, it is done.
+    Returning {
+        rip: u64,
+        /// Whether the guest is stepped over it, because the next NMI waits.
+        stepping: bool,
+    },
+}
+
+/// V_IRQ with which hardware makes the guest exit as soon as it can take an interrupt of whatever priority.
+const WINDOW: VirtualInterruptControl = VirtualInterruptControl::V_IRQ.with(VirtualInterruptControl::V_IGN_TPR);
+
+impl<S: FrameSource> SvmVcpu<S> {
+    /// Injects what is due, and asks for the windows that the rest needs.
+    #[cold]
+    pub(super) fn plan_events(&mut self) -> Option<Event> {
+        let priority = self.vmcb.virtual_interrupt().v_tpr();
+        self.guest.events.set_task_priority(priority);
+        self.notice_nmi_return();
+        let plan = self.guest.events.plan(Readiness {
+            interrupts_enabled: self.rflags().contains(Rflags::IF),
+            shadow: self.vmcb.interrupt_shadow().contains(InterruptShadow::INTERRUPT_SHADOW),
+            nmi_blocked: self.nmi != NmiState::Open,
+        });
+        if let Some(event) = &plan.inject {
+            self.inject(event);
+        }
+        self.set_interrupt_window(plan.interrupt_window);
+        self.set_intercept_cr(InterceptCr::CR8_WRITE, self.guest.events.held_back());
+        if plan.nmi_window {
+            self.open_nmi_window();
+        }
+        plan.inject
+    }
+
+    fn set_interrupt_window(&mut self, open: bool) {
+        let old = self.vmcb.virtual_interrupt();
+        let new = if open { old.with(WINDOW) } else { old.without(WINDOW) };
+        if new != old {
+            self.vmcb.set_virtual_interrupt(new);
+        }
+    }
+
+    /// The window is open: no more exits for it.
+    pub(super) fn close_interrupt_window(&mut self) {
+        self.set_interrupt_window(false);
+    }
+
+    /// An NMI waits. While one is being handled, its IRET says when the next may come; in the shadow of an STI or MOV SS the
+    /// interrupt window comes close enough.
+    fn open_nmi_window(&mut self) {
+        match self.nmi {
+            NmiState::Open => self.set_interrupt_window(true),
+            NmiState::Handling => {}
+            NmiState::Returning { rip, stepping } => {
+                if !stepping {
+                    // TF makes the guest exit with #DB behind the IRET, which is intercepted; the IRET itself restores the
+                    // flag to what it was for the interrupted code.
+                    self.set_rflags(self.rflags().with(Rflags::TF));
+                    self.nmi = NmiState::Returning { rip, stepping: true };
+                }
+            }
+        }
+    }
+
+    fn inject(&mut self, event: &Event) {
+        let mut info = EventInfo::VALID.with_vector(event.vector).with_type(match event.kind {
+            InterruptionType::EXTERNAL_INTERRUPT => EventType::INTR,
+            InterruptionType::NMI => EventType::NMI,
+            InterruptionType::SOFTWARE_INTERRUPT => EventType::SOFTWARE_INTERRUPT,
+            _ => EventType::EXCEPTION,
+        });
+        // Real mode has no error codes.
+        if let Some(code) = event.error_code
+            && self.control_state().cr0.contains(Cr0::PE)
+        {
+            info = info.with(EventInfo::ERROR_CODE_VALID).with_error_code(code);
+        }
+        if event.kind == InterruptionType::NMI {
+            self.nmi = NmiState::Handling;
+            self.set_intercept_misc1(InterceptMisc1::IRET, true);
+        }
+        self.vmcb.set_eventinj(info);
+    }
+
+    /// An event whose delivery the exit interrupted is delivered again by the next entry. `injected` is what the last entry
+    /// injected.
+    #[cold]
+    pub(super) fn recover_interrupted_event(&mut self, injected: Option<Event>) {
+        let info = self.vmcb.exitintinfo();
+        let kind = match info.r#type() {
+            EventType::INTR => InterruptionType::EXTERNAL_INTERRUPT,
+            EventType::NMI => InterruptionType::NMI,
+            EventType::EXCEPTION => InterruptionType::HARDWARE_EXCEPTION,
+            _ => InterruptionType::SOFTWARE_INTERRUPT,
+        };
+        let ours = injected.filter(|event| event.vector == info.vector());
+        // What an INT, INT3 or INTO raised is raised again by that instruction, at which RIP still points; unless the VMM
+        // wanted it.
+        let by_instruction = kind == InterruptionType::SOFTWARE_INTERRUPT
+            || kind == InterruptionType::HARDWARE_EXCEPTION
+                && matches!(ExceptionVector(info.vector()), ExceptionVector::BP | ExceptionVector::OF);
+        if let Some(event) = ours {
+            self.guest.events.reinject(event);
+        } else if !by_instruction {
+            let has_code = info.contains(EventInfo::ERROR_CODE_VALID);
+            self.guest.events.reinject(Event {
+                vector: info.vector(),
+                kind,
+                error_code: has_code.then(|| info.error_code()),
+                instruction_length: 0,
+            });
+        }
+    }
+
+    /// The IRET of an NMI's handler is next.
+    pub(super) fn nmi_return(&mut self) {
+        self.set_intercept_misc1(InterceptMisc1::IRET, false);
+        if self.nmi == NmiState::Handling {
+            self.nmi = NmiState::Returning { rip: self.vmcb.rip(), stepping: false };
+        }
+    }
+
+    /// NMIs are open again when the guest has left the IRET behind.
+    fn notice_nmi_return(&mut self) {
+        if let NmiState::Returning { rip, stepping: false } = self.nmi
+            && rip != self.vmcb.rip()
+        {
+            self.nmi = NmiState::Open;
+        }
+    }
+
+    /// A #DB of the guest. Says whether it is the guest's to see.
+    pub(super) fn debug_exception(&mut self) -> bool {
+        let cause = Dr6::from_bits(self.vmcb.dr6());
+        self.vmcb.set_dr6(crate::guest::state::DEBUG_RESET[6]);
+        if let NmiState::Returning { stepping: true, .. } = self.nmi {
+            self.nmi = NmiState::Open;
+            // The flag is what the IRET loaded: if the interrupted code was being stepped, it is next to trap.
+            return false;
+        }
+        crate::guest::debug::set_cause(&mut self.guest.debug, cause);
+        true
+    }
+}

@@ -1,0 +1,21 @@
+//! AMD SVM: what only AMD's CPUs do. AMD64 APM volume 2, chapter "Secure Virtual Machine".
+
+mod asid;
+mod capabilities;
+mod cpu;
+mod events;
+mod exits;
+mod instructions;
+mod permission_maps;
+mod register_access;
+mod run;
+mod segments;
+mod setup;
+mod state;
+mod vcpu;
+mod vmcb;
+mod world_switch;
+
+pub use capabilities::Capabilities;
+pub use cpu::{SvmPerCpu, has_hardware_support};
+pub use vcpu::SvmVcpu;

@@ -1,0 +1,216 @@
+//! The virtual CPU that an embedder sees: VMX's or SVM's, chosen when it is made.
+
+use memory_addr::PhysAddr;
+
+use crate::{
+    Error, Event, FrameSource, GuestRegisters, HostFrames, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
+    guest::cpuid::CpuidPolicy,
+};
+#[cfg(feature = "amd")]
+use crate::svm::SvmVcpu;
+#[cfg(feature = "vmx")]
+use crate::vmx::VmxVcpu;
+
+/// A virtual CPU, on the virtualization that this machine has.
+///
+/// It may be moved, and sent to another thread while it is not bound to a CPU.
+///
+/// ```no_run
+/// # fn devices(exit: x86_vcpu::VmExit, vcpu: &mut x86_vcpu::Vcpu) -> bool { false }
+/// # fn main() -> x86_vcpu::Result {
+/// use x86_vcpu::{PerCpu, StartState, Vcpu, VcpuConfig, nested::NestedTable};
+///
+/// let mut cpu: PerCpu = PerCpu::new(0);
+/// cpu.enable()?;
+///
+/// let table: NestedTable = NestedTable::new(cpu.nested_format()?)?;
+/// // … map guest memory …
+/// let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
+/// vcpu.set_nested_root(table.root())?;
+/// vcpu.start(StartState::RealMode { entry: 0x7c00 })?;
+/// vcpu.bind()?;
+/// while devices(vcpu.run()?, &mut vcpu) {}
+/// vcpu.unbind()
+/// # }
+/// ```
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a machine has one kind; the other variant never exists beside it")]
+pub enum Vcpu<S: FrameSource = HostFrames> {
+    /// On Intel VMX.
+    #[cfg(feature = "vmx")]
+    Vmx(VmxVcpu<S>),
+    /// On AMD SVM.
+    #[cfg(feature = "amd")]
+    Svm(SvmVcpu<S>),
+}
+
+/// The same method of whichever it is.
+macro_rules! each {
+    ($self:expr, $vcpu:ident => $call:expr) => {
+        match $self {
+            #[cfg(feature = "vmx")]
+            Self::Vmx($vcpu) => $call,
+            #[cfg(feature = "amd")]
+            Self::Svm($vcpu) => $call,
+        }
+    };
+}
+
+impl<S: FrameSource> Vcpu<S> {
+    /// A vCPU in the state after reset. A CPU must have been enabled.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] (nothing stays allocated), [`Error::Unsupported`] and [`Error::MissingControls`] name what the
+    /// CPU lacks, [`Error::BadState`] when no CPU is enabled.
+    pub fn new(config: VcpuConfig) -> Result<Self> {
+        #[cfg(feature = "vmx")]
+        if crate::vmx::has_hardware_support() {
+            return VmxVcpu::new(config).map(Self::Vmx);
+        }
+        #[cfg(feature = "amd")]
+        if crate::svm::has_hardware_support() {
+            return SvmVcpu::new(config).map(Self::Svm);
+        }
+        let _ = config;
+        Err(Error::Unsupported("hardware virtualization of the kinds that this build has"))
+    }
+
+    /// The handle with which other CPUs reach this vCPU.
+    pub fn handle(&self) -> VcpuHandle<S> {
+        each!(self, vcpu => vcpu.handle())
+    }
+
+    /// Sets the root of the nested page table (EPT or NPT): the physical address of its level-4 table.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
+    pub fn set_nested_root(&mut self, root: PhysAddr) -> Result {
+        each!(self, vcpu => vcpu.set_nested_root(root))
+    }
+
+    /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
+    /// what it derived from them. Adding entries needs no call.
+    pub fn forget_nested_translations(&mut self) {
+        each!(self, vcpu => vcpu.forget_nested_translations());
+    }
+
+    /// Sets the registers as a program expects them at its start.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a mode that this CPU cannot run a guest in; [`Error::InvalidInput`] for an entry point
+    /// that the mode cannot reach.
+    pub fn start(&mut self, state: StartState) -> Result {
+        each!(self, vcpu => vcpu.start(state))
+    }
+
+    /// The guest's general-purpose registers. RSP is up to date in [`system`](Self::system) only.
+    pub fn registers(&self) -> &GuestRegisters {
+        each!(self, vcpu => vcpu.registers())
+    }
+
+    /// The guest's general-purpose registers, to change them.
+    pub fn registers_mut(&mut self) -> &mut GuestRegisters {
+        each!(self, vcpu => vcpu.registers_mut())
+    }
+
+    /// The guest's segment registers, control registers, tables, RFLAGS, RIP and RSP. While the VMM answers an exit, RIP
+    /// is still at the instruction that exited.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when this CPU is not enabled, or the vCPU is bound to another.
+    pub fn system(&mut self) -> Result<SystemRegisters> {
+        each!(self, vcpu => vcpu.system())
+    }
+
+    /// Sets them. Values that the CPU does not accept make the next entry fail: [`VmExit::EntryFailure`].
+    ///
+    /// # Errors
+    /// As [`system`](Self::system).
+    pub fn set_system(&mut self, system: &SystemRegisters) -> Result {
+        each!(self, vcpu => vcpu.set_system(system))
+    }
+
+    /// The policy that answers the guest's CPUID.
+    pub fn cpuid(&self) -> &CpuidPolicy {
+        each!(self, vcpu => vcpu.cpuid())
+    }
+
+    /// The policy that answers the guest's CPUID, to change it.
+    pub fn cpuid_mut(&mut self) -> &mut CpuidPolicy {
+        each!(self, vcpu => vcpu.cpuid_mut())
+    }
+
+    /// Binds the vCPU to the CPU that executes this; until [`unbind`](Self::unbind) it runs here only.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is bound already, when this CPU is not enabled, or when another vCPU is bound here.
+    pub fn bind(&mut self) -> Result {
+        each!(self, vcpu => vcpu.bind())
+    }
+
+    /// Takes the vCPU off its CPU; it may then be bound elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is not bound, or bound to another CPU.
+    pub fn unbind(&mut self) -> Result {
+        each!(self, vcpu => vcpu.unbind())
+    }
+
+    /// Runs the guest until the VMM has to do something. Host interrupts are off inside, and as before afterwards.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the vCPU is not bound to this CPU.
+    pub fn run(&mut self) -> Result<VmExit> {
+        each!(self, vcpu => vcpu.run())
+    }
+
+    /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no read waits.
+    pub fn complete_read(&mut self, value: u64) -> Result {
+        each!(self, vcpu => vcpu.complete_read(value))
+    }
+
+    /// The VMM refuses the access of [`VmExit::MsrRead`] or [`VmExit::MsrWrite`]: the guest gets #GP(0).
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no such access waits.
+    pub fn reject(&mut self) -> Result {
+        each!(self, vcpu => vcpu.reject())
+    }
+
+    /// After [`VmExit::NestedPageFault`]: the access that the guest's instruction makes there, as
+    /// [`VmExit::MmioRead`] or [`VmExit::MmioWrite`], for the VMM to answer as a device would.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    pub fn decode_mmio(&mut self) -> Result<VmExit> {
+        each!(self, vcpu => vcpu.decode_mmio())
+    }
+
+    /// Sets RAX, where a hypercall's result is expected.
+    pub fn set_return_value(&mut self, value: u64) {
+        each!(self, vcpu => vcpu.set_return_value(value));
+    }
+
+    /// Makes an external interrupt pending. Other CPUs use [`VcpuHandle::inject_interrupt`].
+    pub fn inject_interrupt(&mut self, vector: u8) {
+        each!(self, vcpu => vcpu.inject_interrupt(vector));
+    }
+
+    /// Makes an NMI pending.
+    pub fn inject_nmi(&mut self) {
+        each!(self, vcpu => vcpu.inject_nmi());
+    }
+
+    /// Raises an exception at the guest's current instruction.
+    pub fn inject_exception(&mut self, event: Event) {
+        each!(self, vcpu => vcpu.inject_exception(event));
+    }
+
+    /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
+    pub fn has_pending_event(&self) -> bool {
+        each!(self, vcpu => vcpu.has_pending_event())
+    }
+}

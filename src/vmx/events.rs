@@ -1,0 +1,113 @@
+//! Injecting events, and finding out which one an exit interrupted: SDM volume 3, "Event Injection", "Information for VM
+//! Exits That Occur During Event Delivery".
+
+use super::{loaded::Vmcs, vcpu::VmxVcpu};
+use crate::{
+    frame::FrameSource,
+    guest::events::{Event, Readiness},
+    spec::{
+        intel::{
+            controls::PrimaryControls,
+            structures::{EntryInterruptionInformation, IdtVectoringInformation, InterruptibilityState, InterruptionType},
+            vmcs::*,
+        },
+        x86::registers::{Cr0, Rflags},
+    },
+};
+
+/// What delays interrupts for one instruction.
+const SHADOW: InterruptibilityState = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
+
+impl<S: FrameSource> VmxVcpu<S> {
+    /// Injects what is due, and asks for the windows that the rest needs. `skipped` says that the guest's last instruction
+    /// was completed by the library, which ends the shadow of the one before it.
+    pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>, skipped: bool) -> Option<Event> {
+        let mut state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+        if skipped && state.intersects(SHADOW) {
+            state.remove(SHADOW);
+            vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state);
+        }
+        let plan = self.guest.events.plan(Readiness {
+            interrupts_enabled: vmcs.read(GUEST_RFLAGS).contains(Rflags::IF),
+            shadow: state.intersects(SHADOW),
+            nmi_blocked: state.contains(InterruptibilityState::BLOCKING_BY_NMI),
+        });
+        if let Some(event) = &plan.inject {
+            self.inject(vmcs, event);
+        }
+        let mut primary = self.controls.primary;
+        primary.set(PrimaryControls::INTERRUPT_WINDOW_EXITING, plan.interrupt_window);
+        // Without virtual NMIs there is no such window: the interrupt window comes close enough.
+        if self.controls.virtual_nmis() {
+            primary.set(PrimaryControls::NMI_WINDOW_EXITING, plan.nmi_window);
+        } else if plan.nmi_window {
+            primary.insert(PrimaryControls::INTERRUPT_WINDOW_EXITING);
+        }
+        self.write_primary(vmcs, primary);
+        plan.inject
+    }
+
+    /// The window is open: no more exits for it.
+    pub(super) fn close_windows(&mut self, vmcs: &Vmcs<'_>) {
+        let windows = PrimaryControls::INTERRUPT_WINDOW_EXITING.with(PrimaryControls::NMI_WINDOW_EXITING);
+        self.write_primary(vmcs, self.controls.primary.without(windows));
+    }
+
+    fn write_primary(&mut self, vmcs: &Vmcs<'_>, primary: PrimaryControls) {
+        if primary != self.controls.primary {
+            self.controls.primary = primary;
+            vmcs.write(PRIMARY_PROCESSOR_CONTROLS, primary);
+        }
+    }
+
+    fn inject(&self, vmcs: &Vmcs<'_>, event: &Event) {
+        let mut information = EntryInterruptionInformation::VALID.with_vector(event.vector).with_interruption_type(event.kind);
+        // Real mode has no error codes, and the CPU refuses an entry that would push one.
+        if let Some(code) = event.error_code
+            && vmcs.read(GUEST_CR0).contains(Cr0::PE)
+        {
+            information.insert(EntryInterruptionInformation::DELIVER_ERROR_CODE);
+            vmcs.write(VM_ENTRY_EXCEPTION_ERROR_CODE, code);
+        }
+        if is_software(event.kind) {
+            vmcs.write(VM_ENTRY_INSTRUCTION_LENGTH, u32::from(event.instruction_length));
+        }
+        vmcs.write(VM_ENTRY_INTERRUPTION_INFORMATION, information);
+    }
+
+    /// An event whose delivery the exit interrupted is delivered again by the next entry.
+    pub(super) fn recover_interrupted_event(&mut self, vmcs: &Vmcs<'_>) {
+        let information = vmcs.read(IDT_VECTORING_INFORMATION);
+        if !information.contains(IdtVectoringInformation::VALID) {
+            return;
+        }
+        let kind = information.interruption_type();
+        if kind == InterruptionType::NMI {
+            // Its delivery had begun and with it the blocking; the second delivery begins it again.
+            let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+            vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(InterruptibilityState::BLOCKING_BY_NMI));
+        }
+        let has_code = information.contains(IdtVectoringInformation::ERROR_CODE_VALID);
+        self.guest.events.reinject(Event {
+            vector: information.vector(),
+            kind,
+            error_code: has_code.then(|| vmcs.read(IDT_VECTORING_ERROR_CODE)),
+            instruction_length: if is_software(kind) { vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 } else { 0 },
+        });
+    }
+
+    /// The exit happened while IRET was unblocking NMIs; the guest will execute it again, with NMIs still blocked.
+    pub(super) fn block_nmis_again(&self, vmcs: &Vmcs<'_>) {
+        let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+        vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.with(InterruptibilityState::BLOCKING_BY_NMI));
+    }
+}
+
+fn is_software(kind: InterruptionType) -> bool {
+    matches!(
+        kind,
+        InterruptionType::SOFTWARE_INTERRUPT
+            | InterruptionType::SOFTWARE_EXCEPTION
+            | InterruptionType::PRIVILEGED_SOFTWARE_EXCEPTION
+    )
+}

@@ -1,0 +1,24 @@
+//! Intel VMX: what only Intel's CPUs do. Intel SDM volume 3, chapters "Introduction to Virtual Machine Extensions" and after.
+
+mod capabilities;
+mod controls;
+mod cpu;
+mod events;
+mod exits;
+mod fail;
+mod instructions;
+mod loaded;
+mod msrs;
+mod region;
+mod run;
+mod setup;
+mod state;
+mod vcpu;
+mod vpid;
+mod world_switch;
+
+pub use capabilities::Capabilities;
+pub use cpu::{VmxPerCpu, has_hardware_support};
+pub use fail::VmFail;
+pub use loaded::{Backend, Hardware, MapBackend, Vmcs, Witness};
+pub use vcpu::VmxVcpu;

@@ -1,0 +1,193 @@
+//! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
+
+use super::{exits, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
+use crate::{
+    Result,
+    exit::{EntryFailure, VmExit},
+    frame::FrameSource,
+    guest::{events::Event, registers::RegisterIndex, state::Pending},
+    host::{self, InterruptsOff},
+    spec::{
+        intel::{
+            exits::{ExitReason, ExitReasonWord},
+            structures::{InterruptibilityState, PendingDebugExceptions, SegmentAccessRights},
+            vmcs::*,
+        },
+        x86::registers::{Dr7, Efer, Rflags},
+    },
+};
+
+impl<S: FrameSource> VmxVcpu<S> {
+    /// Runs the guest until the VMM has to do something. Host interrupts are off inside, and as before afterwards.
+    ///
+    /// # Errors
+    /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU.
+    pub fn run(&mut self) -> Result<VmExit> {
+        let _interrupts_off = InterruptsOff::new();
+        let cpu = self.check_owner()?;
+        let vmcs = self.vmcs();
+        self.guest.handle.set_running_on(Some(cpu.number()));
+        self.refresh_host_state(&vmcs, false);
+        self.guest.xstate.enter_run();
+        host::set_cr2(self.guest.cr2);
+        let exit = self.run_until_exit(&vmcs);
+        self.guest.cr2 = host::cr2();
+        self.guest.xstate.leave_run();
+        self.guest.handle.set_running_on(None);
+        exit
+    }
+
+    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) -> Result<VmExit> {
+        let mut skipped = match core::mem::take(&mut self.guest.pending) {
+            Pending::Skip { length } => {
+                self.skip_by(vmcs, length);
+                true
+            }
+            // WRMSR that the VMM let pass.
+            Pending::MsrWrite { length } => {
+                self.skip_by(vmcs, length);
+                true
+            }
+            // An unanswered read is executed, and asked, again.
+            _ => false,
+        };
+        loop {
+            if self.guest.handle.has_mail() && self.guest.read_mail() {
+                self.keep_skip(vmcs, skipped);
+                return Ok(VmExit::Interrupted);
+            }
+            let mut injected = None;
+            if self.guest.events.any() {
+                if self.guest.events.is_shutdown() {
+                    return Ok(VmExit::Shutdown);
+                }
+                injected = self.plan_events(vmcs, skipped);
+            }
+            if self.forget_nested {
+                self.forget_nested_now();
+            }
+            // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
+            // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
+            // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
+            let entered = unsafe {
+                world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context)
+            };
+            if !entered {
+                return Ok(self.entry_failed(injected, 0, super::instructions::instruction_error(), 0));
+            }
+            let reason = vmcs.read(EXIT_REASON);
+            // The whole word at once: no flag set, and the most frequent exit first.
+            if reason.bits() == u32::from(ExitReason::CPUID.0) {
+                self.launched = true;
+                self.execute_cpuid();
+                self.skip(vmcs);
+                skipped = true;
+                continue;
+            }
+            if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
+                let qualification = vmcs.read(EXIT_QUALIFICATION);
+                return Ok(self.entry_failed(injected, reason.bits(), 0, qualification));
+            }
+            self.launched = true;
+            match self.handle_exit(vmcs, reason) {
+                exits::Outcome::Again => skipped = false,
+                exits::Outcome::Skipped => skipped = true,
+                exits::Outcome::Exit(exit) => return Ok(exit),
+            }
+        }
+    }
+
+    /// CPUID is answered from the policy's table.
+    #[inline]
+    pub(super) fn execute_cpuid(&mut self) {
+        let registers = &mut self.guest.registers;
+        let entry = self.cpuid.lookup(registers.rax as u32, registers.rcx as u32);
+        registers.rax = entry.eax.into();
+        registers.rbx = entry.ebx.into();
+        registers.rcx = entry.ecx.into();
+        registers.rdx = entry.edx.into();
+    }
+
+    /// Goes on behind the instruction that exited.
+    #[inline]
+    pub(super) fn skip(&mut self, vmcs: &Vmcs<'_>) {
+        self.skip_by(vmcs, vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8);
+    }
+
+    /// Goes on `length` bytes behind the guest's RIP, as the CPU would after executing that instruction.
+    ///
+    /// The shadow of an STI or MOV SS before it ends too. Writing that to the VMCS is left to `plan_events`: with no event
+    /// to inject, no single-step and no breakpoint the guest cannot tell, and most skips are spared a VMREAD.
+    #[inline]
+    pub(super) fn skip_by(&mut self, vmcs: &Vmcs<'_>, length: u8) {
+        let rip: u64 = vmcs.read(GUEST_RIP);
+        let mut next = rip.wrapping_add(length.into());
+        if (rip ^ next) >> 32 != 0 && !is_64_bit(vmcs) {
+            next &= u64::from(u32::MAX);
+        }
+        vmcs.write(GUEST_RIP, next);
+        if vmcs.read(GUEST_RFLAGS).contains(Rflags::TF) {
+            self.single_step(vmcs);
+        }
+    }
+
+    /// The completed instruction was to be followed by a single-step trap.
+    #[cold]
+    fn single_step(&mut self, vmcs: &Vmcs<'_>) {
+        let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+        let shadow = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
+        vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(shadow));
+        let pending = vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS);
+        vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, pending.with(PendingDebugExceptions::BS));
+    }
+
+    /// `run` ends between a skip and the next entry: the shadow that the skip ended must not come back.
+    fn keep_skip(&mut self, vmcs: &Vmcs<'_>, skipped: bool) {
+        if skipped {
+            let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+            let shadow = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
+            vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(shadow));
+        }
+    }
+
+    /// The guest did not run. What was to be injected stays pending.
+    #[cold]
+    fn entry_failed(&mut self, injected: Option<Event>, reason: u32, error: u32, qualification: u64) -> VmExit {
+        if let Some(event) = injected {
+            self.guest.events.undo(event);
+        }
+        VmExit::EntryFailure(EntryFailure { code: reason.into(), qualification, instruction_error: error })
+    }
+
+    /// A general-purpose register of the guest, RSP included.
+    pub(super) fn register(&self, vmcs: &Vmcs<'_>, index: RegisterIndex) -> u64 {
+        if index == RegisterIndex::RSP { vmcs.read(GUEST_RSP) } else { self.guest.registers.get(index) }
+    }
+
+    /// Sets a general-purpose register of the guest, RSP included.
+    pub(super) fn set_register(&mut self, vmcs: &Vmcs<'_>, index: RegisterIndex, value: u64) {
+        if index == RegisterIndex::RSP {
+            vmcs.write(GUEST_RSP, value);
+        } else {
+            self.guest.registers.set(index, value);
+        }
+    }
+
+    /// The registers of the guest with RSP filled in, for code that may use any of them.
+    pub(super) fn fetch_rsp(&mut self, vmcs: &Vmcs<'_>) {
+        self.guest.registers.rsp = vmcs.read(GUEST_RSP);
+    }
+
+    /// Whether the guest has enabled a breakpoint.
+    #[expect(dead_code, reason = "breakpoints do not fire yet")]
+    fn debugging(&self) -> bool {
+        let dr7 = Dr7::from_bits(self.guest.debug[7]);
+        dr7.intersects(Dr7::L0 | Dr7::G0 | Dr7::L1 | Dr7::G1 | Dr7::L2 | Dr7::G2 | Dr7::L3 | Dr7::G3)
+    }
+}
+
+/// Whether the guest executes 64-bit code.
+pub(super) fn is_64_bit(vmcs: &Vmcs<'_>) -> bool {
+    let long = vmcs.has().is_some_and(|witness| vmcs.read_if(GUEST_IA32_EFER, witness).contains(Efer::LMA));
+    long && vmcs.read(GUEST_CS_ACCESS_RIGHTS).contains(SegmentAccessRights::L)
+}

@@ -1,0 +1,407 @@
+//! The content of a new VMCS: controls, host state, and the few fields that never change.
+//!
+//! SDM volume 3, "Preparation and Launching a Virtual Machine", "VM-Execution Control Fields".
+
+use core::arch::asm;
+
+use super::{
+    capabilities::Capabilities,
+    fail::VmFail,
+    loaded::Vmcs,
+    vcpu::{HostState, VmxVcpu},
+};
+use crate::{
+    Error, Result, VmxInstruction,
+    frame::{FrameSource, PhysFrame},
+    guest::{
+        msr::{PASS_THROUGH, READ_THROUGH},
+        registers::{DescriptorTable, StartState, SystemRegisters},
+    },
+    host,
+    spec::{
+        Msr,
+        intel::{
+            controls::{EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls},
+            exits::InstructionError,
+            structures::ActivityState,
+            vmcs::*,
+        },
+        x86::{
+            msrs::{IA32_EFER, IA32_PAT, IA32_SYSENTER_CS, IA32_SYSENTER_EIP, IA32_SYSENTER_ESP},
+            registers::{Cr0, Cr4, Efer, ExceptionVector},
+        },
+    },
+};
+
+/// The control words of a vCPU, as this CPU allows them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Controls {
+    pin: PinControls,
+    pub(super) primary: PrimaryControls,
+    secondary: SecondaryControls,
+    exit: ExitControls,
+    pub(super) entry: EntryControls,
+}
+
+impl Controls {
+    /// Default deny: whatever could reach the host exits.
+    pub(super) fn choose(capabilities: &Capabilities) -> Result<Self> {
+        // An external interrupt and an NMI of the host must never go through the guest's IDT.
+        let pin = capabilities.pin.adjust(
+            "pin-based VM-execution controls",
+            PinControls::EXTERNAL_INTERRUPT_EXITING.with(PinControls::NMI_EXITING),
+            PinControls::VIRTUAL_NMIS,
+            PinControls::PROCESS_POSTED_INTERRUPTS,
+        )?;
+        let primary = capabilities.primary.adjust(
+            "primary processor-based VM-execution controls",
+            PrimaryControls::HLT_EXITING
+                .with(PrimaryControls::MWAIT_EXITING)
+                .with(PrimaryControls::MONITOR_EXITING)
+                .with(PrimaryControls::RDPMC_EXITING)
+                .with(PrimaryControls::MOV_DR_EXITING)
+                .with(PrimaryControls::CR8_LOAD_EXITING)
+                .with(PrimaryControls::CR8_STORE_EXITING)
+                .with(PrimaryControls::UNCONDITIONAL_IO_EXITING)
+                .with(PrimaryControls::USE_MSR_BITMAPS)
+                .with(PrimaryControls::USE_TSC_OFFSETTING)
+                .with(PrimaryControls::ACTIVATE_SECONDARY_CONTROLS),
+            PrimaryControls::empty(),
+            // With EPT the guest's CR3 is its own business.
+            PrimaryControls::CR3_LOAD_EXITING
+                .with(PrimaryControls::CR3_STORE_EXITING)
+                .with(PrimaryControls::INVLPG_EXITING),
+        )?;
+        // VPIDs need one of the types of INVVPID with which the library forgets.
+        let invvpid = capabilities.ept_vpid.contains(crate::spec::intel::msrs::EptVpidCap::INVVPID)
+            && capabilities.ept_vpid.intersects(
+                crate::spec::intel::msrs::EptVpidCap::INVVPID_SINGLE_CONTEXT
+                    .with(crate::spec::intel::msrs::EptVpidCap::INVVPID_ALL_CONTEXT),
+            );
+        let vpid = if invvpid { SecondaryControls::ENABLE_VPID } else { SecondaryControls::empty() };
+        let secondary = capabilities.secondary.adjust(
+            "secondary processor-based VM-execution controls",
+            SecondaryControls::ENABLE_EPT,
+            SecondaryControls::UNRESTRICTED_GUEST
+                .with(SecondaryControls::ENABLE_RDTSCP)
+                .with(SecondaryControls::ENABLE_INVPCID)
+                .with(SecondaryControls::WBINVD_EXITING)
+                .with(vpid),
+            SecondaryControls::empty(),
+        )?;
+        let exit = capabilities.exit.adjust(
+            "VM-exit controls",
+            ExitControls::HOST_ADDRESS_SPACE_SIZE
+                .with(ExitControls::ACKNOWLEDGE_INTERRUPT_ON_EXIT)
+                .with(ExitControls::SAVE_DEBUG_CONTROLS)
+                .with(ExitControls::LOAD_IA32_EFER),
+            ExitControls::LOAD_IA32_PAT,
+            ExitControls::empty(),
+        )?;
+        let entry = capabilities.entry.adjust(
+            "VM-entry controls",
+            EntryControls::LOAD_DEBUG_CONTROLS.with(EntryControls::LOAD_IA32_EFER),
+            EntryControls::LOAD_IA32_PAT,
+            EntryControls::ENTRY_TO_SMM.with(EntryControls::DEACTIVATE_DUAL_MONITOR_TREATMENT),
+        )?;
+        Ok(Self { pin, primary, secondary, exit, entry })
+    }
+
+    pub(super) fn unrestricted_guest(&self) -> bool {
+        self.secondary.contains(SecondaryControls::UNRESTRICTED_GUEST)
+    }
+
+    pub(super) fn uses_vpid(&self) -> bool {
+        self.secondary.contains(SecondaryControls::ENABLE_VPID)
+    }
+
+    pub(super) fn virtual_nmis(&self) -> bool {
+        self.pin.contains(PinControls::VIRTUAL_NMIS)
+    }
+}
+
+/// The bits of CR0 that the guest changes without an exit: they concern nobody else.
+pub(super) const CR0_GUEST_OWNED: Cr0 = Cr0::MP.with(Cr0::EM).with(Cr0::TS).with(Cr0::WP).with(Cr0::AM);
+
+/// The bits of CR4 that the guest changes without an exit, if it is offered them.
+const CR4_GUEST_OWNED: Cr4 = Cr4::VME
+    .with(Cr4::PVI)
+    .with(Cr4::TSD)
+    .with(Cr4::DE)
+    .with(Cr4::PSE)
+    .with(Cr4::PGE)
+    .with(Cr4::PCE)
+    .with(Cr4::OSFXSR)
+    .with(Cr4::OSXMMEXCPT)
+    .with(Cr4::UMIP)
+    .with(Cr4::FSGSBASE)
+    .with(Cr4::SMEP)
+    .with(Cr4::SMAP);
+
+/// What a guest may set in CR4: what VMX allows and the CPU has, without what the library does not virtualize.
+pub(super) fn offered_cr4(capabilities: &Capabilities, controls: &Controls) -> Cr4 {
+    let mut offered = capabilities.cr4_allowed & (CR4_GUEST_OWNED | Cr4::PAE | Cr4::MCE | Cr4::PCIDE);
+    // A guest that cannot execute INVPCID has no use for the tags.
+    if !controls.secondary.contains(SecondaryControls::ENABLE_INVPCID) {
+        offered.remove(Cr4::PCIDE);
+    }
+    offered
+}
+
+/// Every access exits, but those that the policy passes through. SDM volume 3, "MSR-Bitmap Address".
+pub(super) fn msr_bitmap<S: FrameSource>() -> Result<PhysFrame<S>> {
+    let mut frame = PhysFrame::alloc()?;
+    frame.fill(u8::MAX);
+    let base = frame.as_mut_ptr();
+    let mut allow = |msr: Msr, write: bool| {
+        let Some(bit) = bitmap_bit(msr, write) else { return };
+        // SAFETY: `bitmap_bit` stays below 8 * 4096, and the frame is ours.
+        unsafe { *base.add(bit / 8) &= !(1 << (bit % 8)) };
+    };
+    for msr in PASS_THROUGH {
+        allow(msr, false);
+        allow(msr, true);
+    }
+    for msr in READ_THROUGH {
+        allow(msr, false);
+    }
+    Ok(frame)
+}
+
+/// The bit for an access: four bitmaps of 1 KiB, reads of low and high registers, then writes of both.
+fn bitmap_bit(msr: Msr, write: bool) -> Option<usize> {
+    const RANGE: u32 = 0x2000;
+    const HIGH: u32 = 0xc000_0000;
+    let (index, high) = match msr.0 {
+        low if low < RANGE => (low, 0),
+        high if high.wrapping_sub(HIGH) < RANGE => (high - HIGH, 1),
+        _ => return None,
+    };
+    Some((usize::from(write) * 2 + high) * RANGE as usize + index as usize)
+}
+
+/// What exits clobber in the host, and `unbind` puts back.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SavedHost {
+    gdtr: PseudoDescriptor,
+    idtr: PseudoDescriptor,
+    ldtr: u16,
+    ds: u16,
+    es: u16,
+    fs: u16,
+    gs: u16,
+}
+
+/// What SGDT and SIDT store.
+#[derive(Clone, Copy, Default)]
+#[repr(C, packed)]
+struct PseudoDescriptor {
+    limit: u16,
+    base: u64,
+}
+
+impl SavedHost {
+    fn read() -> Self {
+        let mut saved = Self::default();
+        // SAFETY: these instructions only store registers, to variables of the right size.
+        unsafe {
+            asm!("sgdt [{}]", in(reg) &raw mut saved.gdtr, options(nostack, preserves_flags));
+            asm!("sidt [{}]", in(reg) &raw mut saved.idtr, options(nostack, preserves_flags));
+            asm!("sldt {:x}", out(reg) saved.ldtr, options(nomem, nostack, preserves_flags));
+            asm!("mov {:x}, ds", out(reg) saved.ds, options(nomem, nostack, preserves_flags));
+            asm!("mov {:x}, es", out(reg) saved.es, options(nomem, nostack, preserves_flags));
+            asm!("mov {:x}, fs", out(reg) saved.fs, options(nomem, nostack, preserves_flags));
+            asm!("mov {:x}, gs", out(reg) saved.gs, options(nomem, nostack, preserves_flags));
+        }
+        saved
+    }
+
+    /// An exit leaves GDTR and IDTR with limit FFFFH, LDTR null, and DS and ES as the host-state fields have them.
+    pub(super) fn restore(&self) {
+        // SAFETY: these are the host's own values from `bind` on this CPU. FS and GS keep the selectors that they were
+        // entered with, whose bases an exit restores; reloading them would lose the bases.
+        unsafe {
+            asm!("lgdt [{}]", in(reg) &raw const self.gdtr, options(nostack, preserves_flags));
+            asm!("lidt [{}]", in(reg) &raw const self.idtr, options(nostack, preserves_flags));
+            if self.ldtr != 0 {
+                asm!("lldt {:x}", in(reg) self.ldtr, options(nostack, preserves_flags));
+            }
+            if host_selector(self.ds) != self.ds {
+                asm!("mov ds, {:x}", in(reg) self.ds, options(nostack, preserves_flags));
+            }
+            if host_selector(self.es) != self.es {
+                asm!("mov es, {:x}", in(reg) self.es, options(nostack, preserves_flags));
+            }
+        }
+    }
+}
+
+/// A selector as the host-state fields take it: RPL 0 and no LDT, or null.
+fn host_selector(selector: u16) -> u16 {
+    if selector & 7 == 0 { selector } else { 0 }
+}
+
+impl<S: FrameSource> VmxVcpu<S> {
+    /// Everything but host state, once in the life of a VMCS.
+    pub(super) fn write_initial_state(&mut self, vmcs: &Vmcs<'_>, vpid: u16) -> Result {
+        let controls = self.controls;
+        let fail = |fail: VmFail| {
+            let error = match fail {
+                VmFail::Invalid => 0,
+                VmFail::Valid(InstructionError(number)) => number,
+            };
+            Error::Vmx(VmxInstruction { mnemonic: "VMWRITE", error })
+        };
+        let missing = Error::Unsupported("a VMCS field that the chosen controls need");
+        vmcs.try_write(PIN_BASED_CONTROLS, controls.pin).map_err(fail)?;
+        vmcs.try_write(PRIMARY_PROCESSOR_CONTROLS, controls.primary).map_err(fail)?;
+        vmcs.try_write_if(SECONDARY_PROCESSOR_CONTROLS, controls.secondary, vmcs.has().ok_or(missing)?).map_err(fail)?;
+        vmcs.try_write(PRIMARY_VM_EXIT_CONTROLS, controls.exit).map_err(fail)?;
+        vmcs.try_write(VM_ENTRY_CONTROLS, controls.entry).map_err(fail)?;
+        vmcs.try_write_if(MSR_BITMAPS, self.msr_bitmap.address(), vmcs.has().ok_or(missing)?).map_err(fail)?;
+        if controls.uses_vpid() {
+            vmcs.try_write_if(VIRTUAL_PROCESSOR_ID, vpid, vmcs.has().ok_or(missing)?).map_err(fail)?;
+        }
+        // An endless delivery of #AC or #DB would hang the CPU: SDM volume 3, "Unintended Exceptions". A machine check is
+        // the host's.
+        let exceptions = [ExceptionVector::AC, ExceptionVector::DB, ExceptionVector::MC];
+        let bitmap = exceptions.iter().fold(0, |bitmap, vector| bitmap | 1u32 << (vector.0 & 31));
+        vmcs.try_write(EXCEPTION_BITMAP, bitmap).map_err(fail)?;
+        vmcs.try_write(CR0_GUEST_HOST_MASK, !CR0_GUEST_OWNED).map_err(fail)?;
+        vmcs.try_write(CR4_GUEST_HOST_MASK, !(CR4_GUEST_OWNED & self.guest.offered.cr4)).map_err(fail)?;
+        // "None": the fields that must have a value and that nothing else writes.
+        vmcs.try_write(VMCS_LINK_POINTER, u64::MAX).map_err(fail)?;
+        for field in [PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT] {
+            vmcs.try_write(field, 0).map_err(fail)?;
+        }
+        for field in [VM_EXIT_MSR_STORE_COUNT, VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT] {
+            vmcs.try_write(field, 0).map_err(fail)?;
+        }
+        vmcs.try_write(TSC_OFFSET, 0).map_err(fail)?;
+        vmcs.try_write(GUEST_ACTIVITY_STATE, ActivityState::ACTIVE).map_err(fail)?;
+        if let Some(witness) = vmcs.has() {
+            vmcs.try_write_if(GUEST_IA32_PAT, PAT_RESET, witness).map_err(fail)?;
+        }
+        let reset = SystemRegisters::start(StartState::RealMode { entry: 0 })?;
+        self.write_system(vmcs, &reset)
+    }
+
+    /// This CPU's host state, at each bind.
+    pub(super) fn write_host_state(&mut self, vmcs: &Vmcs<'_>) -> Result {
+        let saved = SavedHost::read();
+        let (cs, ss, tr): (u16, u16, u16);
+        // SAFETY: reading selectors has no effect.
+        unsafe {
+            asm!("mov {:x}, cs", out(reg) cs, options(nomem, nostack, preserves_flags));
+            asm!("mov {:x}, ss", out(reg) ss, options(nomem, nostack, preserves_flags));
+            asm!("str {:x}", out(reg) tr, options(nomem, nostack, preserves_flags));
+        }
+        if tr == 0 {
+            return Err(Error::BadState("the host has no task register (TR) loaded, which VMX needs"));
+        }
+        for (field, selector) in [
+            (HOST_CS_SELECTOR, cs),
+            (HOST_SS_SELECTOR, ss),
+            (HOST_DS_SELECTOR, saved.ds),
+            (HOST_ES_SELECTOR, saved.es),
+            (HOST_FS_SELECTOR, saved.fs),
+            (HOST_GS_SELECTOR, saved.gs),
+            (HOST_TR_SELECTOR, tr),
+        ] {
+            vmcs.write(field, host_selector(selector));
+        }
+        let gdt = DescriptorTable { base: saved.gdtr.base, limit: saved.gdtr.limit };
+        vmcs.write(HOST_GDTR_BASE, gdt.base);
+        let idt_base = saved.idtr.base;
+        vmcs.write(HOST_IDTR_BASE, idt_base);
+        vmcs.write(HOST_TR_BASE, tss_base(gdt, tr)?);
+        // SAFETY: every CPU with VMX has these registers.
+        unsafe {
+            vmcs.write(HOST_IA32_SYSENTER_CS, host::rdmsr(IA32_SYSENTER_CS) as u32);
+            vmcs.write(HOST_IA32_SYSENTER_ESP, host::rdmsr(IA32_SYSENTER_ESP));
+            vmcs.write(HOST_IA32_SYSENTER_EIP, host::rdmsr(IA32_SYSENTER_EIP));
+            if let Some(witness) = vmcs.has() {
+                vmcs.write_if(HOST_IA32_PAT, host::rdmsr(IA32_PAT), witness);
+            }
+            if let Some(witness) = vmcs.has() {
+                vmcs.write_if(HOST_IA32_EFER, Efer::from_bits(host::rdmsr(IA32_EFER)), witness);
+            }
+        }
+        self.host = HostState { saved, ..HostState::default() };
+        // HOST_RSP and HOST_RIP are written by the next entry.
+        self.context.host_rsp = 0;
+        self.refresh_host_state(vmcs, true);
+        Ok(())
+    }
+
+    /// What goes stale when the host's thread moves on between two runs, by comparison; all of it when `force` says so.
+    #[inline]
+    pub(super) fn refresh_host_state(&mut self, vmcs: &Vmcs<'_>, force: bool) {
+        let cr4 = host::cr4_bits();
+        let now = HostState {
+            cr0: host::cr0(),
+            cr3: host::cr3(),
+            cr4,
+            fs_base: host::fs_base(Cr4::from_bits(cr4)),
+            gs_base: host::gs_base(Cr4::from_bits(cr4)),
+            saved: self.host.saved,
+        };
+        if force || now.cr3 != self.host.cr3 {
+            vmcs.write(HOST_CR3, now.cr3);
+        }
+        if force || now.gs_base != self.host.gs_base {
+            vmcs.write(HOST_GS_BASE, now.gs_base);
+        }
+        if force || now.fs_base != self.host.fs_base {
+            vmcs.write(HOST_FS_BASE, now.fs_base);
+        }
+        if force || now.cr0 != self.host.cr0 || now.cr4 != self.host.cr4 {
+            vmcs.write(HOST_CR0, Cr0::from_bits(now.cr0));
+            vmcs.write(HOST_CR4, Cr4::from_bits(now.cr4));
+        }
+        (self.host.cr0, self.host.cr3, self.host.cr4) = (now.cr0, now.cr3, now.cr4);
+        (self.host.fs_base, self.host.gs_base) = (now.fs_base, now.gs_base);
+    }
+}
+
+/// IA32_PAT after reset: SDM volume 3, "Programming the PAT".
+pub(super) const PAT_RESET: u64 = 0x0007_0406_0007_0406;
+
+/// The base in the 16-byte TSS descriptor that `selector` names.
+fn tss_base(gdt: DescriptorTable, selector: u16) -> Result<u64> {
+    let offset = u64::from(selector & !7);
+    if selector & 4 != 0 || offset + 15 > u64::from(gdt.limit) {
+        return Err(Error::BadState("the host's task register does not point into its GDT"));
+    }
+    // SAFETY: the descriptor lies inside the host's GDT, which is mapped and stays as it is while it is in use.
+    let [low, high] = unsafe { ((gdt.base + offset) as *const [u64; 2]).read_unaligned() };
+    // SDM volume 3, "Format of TSS and LDT Descriptors in 64-bit Mode": base bits 15:0 and 23:16 in bits 39:16, 31:24 in
+    // bits 63:56, 63:32 in the upper half.
+    Ok(low >> 16 & 0xff_ffff | low >> 56 << 24 | high << 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn msr_bitmap_places() {
+        assert_eq!(bitmap_bit(Msr(0), false), Some(0));
+        assert_eq!(bitmap_bit(Msr(0x1fff), false), Some(0x1fff));
+        assert_eq!(bitmap_bit(Msr(0x2000), false), None);
+        assert_eq!(bitmap_bit(Msr(0xc000_0080), false), Some(8 * 1024 + 0x80));
+        assert_eq!(bitmap_bit(Msr(0x174), true), Some(8 * 2048 + 0x174));
+        assert_eq!(bitmap_bit(Msr(0xc000_0082), true), Some(8 * 3072 + 0x82));
+        assert_eq!(bitmap_bit(Msr(0xc001_0114), true), None);
+    }
+
+    #[test]
+    fn tss_base_is_put_together() {
+        let table = [0u64, 0x1234_5678_9abc_def0, 0xfedc_ba98_7654_3210];
+        let gdt = DescriptorTable { base: table.as_ptr() as u64, limit: 23 };
+        let base = tss_base(gdt, 8).expect("inside");
+        assert_eq!(base, 0x7654_3210_1278_9abc);
+        assert!(tss_base(gdt, 16).is_err());
+        assert!(tss_base(gdt, 12).is_err());
+    }
+}

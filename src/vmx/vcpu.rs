@@ -1,0 +1,383 @@
+//! The life of a vCPU on VMX: created, set up, bound to a CPU, unbound, dropped.
+
+use memory_addr::MemoryAddr;
+use core::{marker::PhantomData, mem::ManuallyDrop};
+
+use super::{
+    capabilities::Capabilities, instructions, loaded::Vmcs, msrs::SwitchedMsrs, region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
+};
+use crate::{
+    Error, Result, VcpuConfig, VcpuHandle,
+    cpu::CpuIndex,
+    exit::VmExit,
+    frame::{FrameSource, Framed, HostFrames, PhysFrame},
+    guest::{
+        cpuid::CpuidPolicy,
+        events::Event,
+        registers::{GuestRegisters, StartState, SystemRegisters},
+        state::GuestState,
+    },
+    host::{self, InterruptsOff},
+    spec::{
+        intel::{
+            msrs::EptVpidCap,
+            structures::{EptMemoryType, EptPointer, InveptType, InvvpidType},
+            vmcs::EPT_POINTER,
+        },
+        x86::registers::Cr4,
+    },
+};
+
+/// A virtual CPU on Intel VMX.
+///
+/// It may be moved, and sent to another thread while it is not bound.
+pub struct VmxVcpu<S: FrameSource = HostFrames> {
+    pub(super) context: Context,
+    pub(super) guest: GuestState<S>,
+    pub(super) capabilities: &'static Capabilities,
+    pub(super) controls: Controls,
+    pub(super) cpuid: Framed<CpuidPolicy, S>,
+    pub(super) msr_bitmap: PhysFrame<S>,
+    /// Dropped by hand: memory that another CPU still uses must not be given back.
+    region: ManuallyDrop<Region<S>>,
+    vpid: Option<Vpid>,
+    /// Whether VMLAUNCH has succeeded since the last VMCLEAR.
+    pub(super) launched: bool,
+    /// Whether the VMCS has its initial content.
+    initialized: bool,
+    /// The CPU whose translations carry this vCPU's VPID.
+    last_cpu: Option<CpuIndex>,
+    /// Whether translations that were derived from the nested page table must be forgotten before the next entry.
+    pub(super) forget_nested: bool,
+    pub(super) host: HostState,
+    pub(super) msrs: SwitchedMsrs,
+    /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
+    _not_sync: PhantomData<core::cell::Cell<()>>,
+}
+
+// SAFETY: the raw pointer in `Context` points into a frame that the vCPU owns, and moves with it. Everything else is
+// plain data and frames. Calls on the wrong CPU are refused at run time, as `run` and `unbind` compare.
+unsafe impl<S: FrameSource> Send for VmxVcpu<S> {}
+
+/// What the host-state fields hold, to write them only when the host's registers change, and what exits clobber.
+#[derive(Clone, Copy, Default)]
+pub(super) struct HostState {
+    pub(super) cr0: u64,
+    pub(super) cr3: u64,
+    pub(super) cr4: u64,
+    pub(super) fs_base: u64,
+    pub(super) gs_base: u64,
+    pub(super) saved: super::setup::SavedHost,
+}
+
+impl<S: FrameSource> VmxVcpu<S> {
+    /// A vCPU in the state after reset. Needs a CPU with VMX enabled.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] (nothing stays allocated), [`Error::MissingControls`], [`Error::OutOfTags`], or
+    /// [`Error::BadState`] when no CPU is enabled.
+    pub fn new(config: VcpuConfig) -> Result<Self> {
+        let capabilities = Capabilities::get()?;
+        let controls = Controls::choose(capabilities)?;
+        let guest = GuestState::new(config, super::setup::offered_cr4(capabilities, &controls))?;
+        let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
+        let vpid = if controls.uses_vpid() { Some(Vpid::allocate()?) } else { None };
+        Ok(Self {
+            context: Context { host_rsp: 0, legacy_region: guest.xstate.legacy_region() },
+            guest,
+            capabilities,
+            controls,
+            cpuid,
+            msr_bitmap: super::setup::msr_bitmap()?,
+            region: ManuallyDrop::new(Region::new(capabilities)?),
+            vpid,
+            launched: false,
+            initialized: false,
+            last_cpu: None,
+            forget_nested: false,
+            host: HostState::default(),
+            msrs: SwitchedMsrs::default(),
+            _not_sync: PhantomData,
+        })
+    }
+
+    /// The handle with which other CPUs reach this vCPU.
+    pub fn handle(&self) -> VcpuHandle<S> {
+        self.guest.handle.clone()
+    }
+
+    /// Sets the root of the extended page table: the physical address of its level-4 table.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
+    pub fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
+        if !root.is_aligned_4k() {
+            return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
+        }
+        let root = root.as_usize() as u64;
+        self.guest.nested_root = Some(root);
+        self.forget_nested = true;
+        let eptp = self.ept_pointer(root);
+        self.with_vmcs(|_, vmcs| {
+            let witness = vmcs.has().ok_or(Error::Unsupported("extended page tables (EPT)"))?;
+            vmcs.write_if(EPT_POINTER, eptp, witness);
+            Ok(())
+        })
+    }
+
+    /// SDM volume 3, "Extended-Page-Table Pointer (EPTP)". Accessed and dirty flags stay off: nothing reads them yet.
+    fn ept_pointer(&self, root: u64) -> EptPointer {
+        EptPointer::empty()
+            .with_memory_type(EptMemoryType::WB)
+            .with_page_walk_length_minus_1(3)
+            .with_address_page(root >> 12)
+    }
+
+    /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
+    /// what it derived from them. Adding entries needs no call.
+    pub fn forget_nested_translations(&mut self) {
+        self.forget_nested = true;
+    }
+
+    /// Sets the registers as a program expects them at its start.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a state without paging on a CPU without "unrestricted guest"; [`Error::InvalidInput`] for
+    /// an entry point that the mode cannot reach.
+    pub fn start(&mut self, state: StartState) -> Result {
+        if !self.controls.unrestricted_guest() && !matches!(state, StartState::Long { .. }) {
+            return Err(Error::Unsupported("guests without paging (\"unrestricted guest\")"));
+        }
+        let system = SystemRegisters::start(state)?;
+        self.guest.registers = GuestRegisters::default();
+        self.set_system(&system)
+    }
+
+    /// The guest's general-purpose registers. RSP is up to date in [`system`](Self::system) only.
+    pub fn registers(&self) -> &GuestRegisters {
+        &self.guest.registers
+    }
+
+    /// The guest's general-purpose registers, to change them.
+    pub fn registers_mut(&mut self) -> &mut GuestRegisters {
+        &mut self.guest.registers
+    }
+
+    /// The policy that answers the guest's CPUID.
+    pub fn cpuid(&self) -> &CpuidPolicy {
+        &self.cpuid
+    }
+
+    /// The policy that answers the guest's CPUID, to change it.
+    pub fn cpuid_mut(&mut self) -> &mut CpuidPolicy {
+        &mut self.cpuid
+    }
+
+    /// Makes an external interrupt pending.
+    pub fn inject_interrupt(&mut self, vector: u8) {
+        self.guest.events.queue_interrupt(vector);
+    }
+
+    /// Makes an NMI pending.
+    pub fn inject_nmi(&mut self) {
+        self.guest.events.queue_nmi();
+    }
+
+    /// Raises an exception at the guest's current instruction.
+    pub fn inject_exception(&mut self, event: Event) {
+        self.guest.events.raise(event);
+    }
+
+    /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
+    pub fn has_pending_event(&self) -> bool {
+        self.guest.handle.has_mail() || self.guest.events.would_wake(true)
+    }
+
+    /// Sets RAX, where a hypercall's result is expected.
+    pub fn set_return_value(&mut self, value: u64) {
+        self.guest.registers.rax = value;
+    }
+
+    /// Binds the vCPU to the CPU that executes this. Until [`unbind`](Self::unbind) it runs here only, and the CPU's
+    /// extended registers are the guest's.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is bound already, when VMX is not enabled here, or when another vCPU is bound here.
+    pub fn bind(&mut self) -> Result {
+        if self.guest.cpu.is_some() {
+            return Err(Error::BadState("the vCPU is already bound"));
+        }
+        let cpu = CpuIndex::current()?;
+        let _interrupts_off = InterruptsOff::new();
+        // SAFETY: `current` says that this CPU is enabled, so it is in VMX operation.
+        if unsafe { instructions::vmptrst() } != u64::MAX {
+            return Err(Error::BadState("another vCPU is bound to this CPU"));
+        }
+        // SAFETY: as above; the region is ours, and `unbind` has cleared it on the CPU that had it last.
+        unsafe { instructions::vmptrld(self.region.address()) }?;
+        if let Err(error) = self.prepare_for(cpu) {
+            // SAFETY: this CPU is in VMX operation and the VMCS is active here.
+            unsafe { instructions::vmclear(self.region.address()) }?;
+            return Err(error);
+        }
+        self.guest.xstate.load_guest();
+        self.load_msrs();
+        self.guest.cpu = Some(cpu);
+        Ok(())
+    }
+
+    /// With the VMCS current on `cpu`: initial content, this CPU's host state, no stale translations.
+    fn prepare_for(&mut self, cpu: CpuIndex) -> Result {
+        let vmcs = self.vmcs();
+        self.initialize(&vmcs)?;
+        self.write_host_state(&vmcs)?;
+        if self.last_cpu != Some(cpu) {
+            self.forget_tagged()?;
+            self.forget_nested = true;
+            self.last_cpu = Some(cpu);
+        }
+        Ok(())
+    }
+
+    fn initialize(&mut self, vmcs: &Vmcs<'_>) -> Result {
+        if !self.initialized {
+            self.write_initial_state(vmcs, self.vpid.as_ref().map_or(0, Vpid::number))?;
+            self.initialized = true;
+        }
+        Ok(())
+    }
+
+    /// Translations that an earlier stay, or an earlier owner of the VPID, left on this CPU.
+    fn forget_tagged(&self) -> Result {
+        let Some(vpid) = &self.vpid else { return Ok(()) };
+        let kind = if self.capabilities.ept_vpid.contains(EptVpidCap::INVVPID_SINGLE_CONTEXT) {
+            InvvpidType::SINGLE_CONTEXT
+        } else {
+            InvvpidType::ALL_CONTEXT
+        };
+        // SAFETY: this CPU is in VMX operation; VPIDs are used only when one of these types is there.
+        unsafe { instructions::invvpid(kind, vpid.number()) }
+    }
+
+    /// Forgets what the CPU derived from the nested page table.
+    pub(super) fn forget_nested_now(&mut self) {
+        self.forget_nested = false;
+        let Some(root) = self.guest.nested_root else { return };
+        let kind = if self.capabilities.ept_vpid.contains(EptVpidCap::INVEPT_SINGLE_CONTEXT) {
+            InveptType::SINGLE_CONTEXT
+        } else {
+            InveptType::ALL_CONTEXT
+        };
+        // SAFETY: this CPU is in VMX operation, and `Capabilities::check` found one of these types.
+        if unsafe { instructions::invept(kind, self.ept_pointer(root).bits()) }.is_err() {
+            // The pointer is well formed and the type supported, so this does not happen; forgetting later is no option.
+            log::error!("INVEPT failed");
+        }
+    }
+
+    /// Takes the vCPU off its CPU: afterwards it may be bound elsewhere, and the extended registers are the host's again.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is not bound, or bound to another CPU.
+    pub fn unbind(&mut self) -> Result {
+        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+        if CpuIndex::current()? != cpu {
+            return Err(Error::BadState("the vCPU is bound to another CPU"));
+        }
+        let _interrupts_off = InterruptsOff::new();
+        self.store_msrs();
+        self.guest.xstate.unload_guest();
+        // SAFETY: this CPU is in VMX operation. VMCLEAR writes cached state to the region, so that another CPU can load it.
+        unsafe { instructions::vmclear(self.region.address()) }?;
+        self.launched = false;
+        self.guest.cpu = None;
+        self.host.saved.restore();
+        Ok(())
+    }
+
+    /// A handle to the VMCS, which must be current here.
+    pub(super) fn vmcs(&self) -> Vmcs<'static> {
+        // SAFETY: private, and called only where this vCPU's VMCS was just made current or compared with VMPTRST, with the
+        // host's interrupts off (or by the thread that the embedder keeps on this CPU). The capabilities are those that
+        // every enabled CPU has.
+        unsafe { Vmcs::assume_current(&self.capabilities.allowed) }
+    }
+
+    /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current.
+    #[inline]
+    pub(super) fn check_owner(&self) -> Result<CpuIndex> {
+        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+        // VMPTRST outside VMX operation would fault, and CR4 says so at little cost.
+        // SAFETY: VMXE is 1 only on CPUs that were enabled, which are in VMX operation.
+        let here = Cr4::from_bits(host::cr4_bits()).contains(Cr4::VMXE)
+            && unsafe { instructions::vmptrst() } == self.region.address();
+        if here { Ok(cpu) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
+    }
+
+    /// Runs `f` with the VMCS current: the bound one, or loaded for the moment.
+    pub(super) fn with_vmcs<R>(&mut self, f: impl FnOnce(&mut Self, &Vmcs<'_>) -> Result<R>) -> Result<R> {
+        let _interrupts_off = InterruptsOff::new();
+        if self.guest.cpu.is_some() {
+            self.check_owner()?;
+            let vmcs = self.vmcs();
+            return f(self, &vmcs);
+        }
+        CpuIndex::current()?;
+        // SAFETY: `current` says that this CPU is in VMX operation.
+        let previous = unsafe { instructions::vmptrst() };
+        // SAFETY: as above; an unbound vCPU's region is active on no CPU.
+        unsafe { instructions::vmptrld(self.region.address()) }?;
+        let vmcs = self.vmcs();
+        let result = self.initialize(&vmcs).and_then(|()| f(self, &vmcs));
+        // SAFETY: as above. Afterwards the VMCS that was current is so again.
+        unsafe {
+            instructions::vmclear(self.region.address())?;
+            if previous != u64::MAX {
+                instructions::vmptrld(previous)?;
+            }
+        }
+        result
+    }
+
+    /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no read waits.
+    pub fn complete_read(&mut self, value: u64) -> Result {
+        self.guest.complete_read(value)
+    }
+
+    /// The VMM refuses the access of [`VmExit::MsrRead`] or [`VmExit::MsrWrite`]: the guest gets #GP(0).
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no such access waits.
+    pub fn reject(&mut self) -> Result {
+        self.guest.reject()
+    }
+
+    /// After [`VmExit::NestedPageFault`]: the access that the guest's instruction makes there, for the VMM to answer as a
+    /// device would.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    pub fn decode_mmio(&mut self) -> Result<VmExit> {
+        self.with_vmcs(Self::decode_mmio_with)
+    }
+}
+
+impl<S: FrameSource> Drop for VmxVcpu<S> {
+    fn drop(&mut self) {
+        if self.guest.cpu.is_some() && self.unbind().is_err() {
+            log::error!("a vCPU was dropped while it was bound to another CPU, where its VMCS is active; a frame is leaked");
+            return;
+        }
+        // SAFETY: the VMCS is active on no CPU, and this is the only place that drops the region.
+        unsafe { ManuallyDrop::drop(&mut self.region) };
+    }
+}
+
+impl<S: FrameSource> core::fmt::Debug for VmxVcpu<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("VmxVcpu").field("cpu", &self.guest.cpu).field("launched", &self.launched).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! `cargo xtask bench`: what a round trip costs, in host instructions, on every model.
+
+pub mod rows;
+mod table;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::emulator::{self, Boot, Status};
+use crate::goals::Goals;
+use crate::image::{self, Image, Variant};
+use crate::log::Log;
+use crate::machines::{Machine, Machines, Use};
+use crate::progress::Progress;
+use crate::repo::Repo;
+use crate::setup::{self, Emulators};
+use crate::size;
+
+/// The kinds of round trip, in the order of the tables.
+pub const EXITS: [&str; 9] =
+    ["cpuid", "rdmsr", "out", "in", "hlt", "hypercall", "mmio_real", "mmio_long", "nested_fault"];
+/// Instructions that count as one each, and cost hundreds of cycles on silicon.
+pub const COUNTS: [&str; 6] = ["vmread", "vmwrite", "rdmsr", "wrmsr", "xsetbv", "cpuid"];
+
+pub fn bench(repo: &Repo, json: Option<&Path>, on: Option<&str>) -> Result<bool> {
+    let progress = Progress::default();
+    let (machines, goals) = (Machines::load(repo)?, Goals::load(repo)?);
+    let emulators = setup::emulators(&progress);
+    let plain = image::build(repo, Variant::Plain, &progress)?;
+    let counting = image::build(repo, Variant::Counting, &progress)?;
+    let mut rows = Vec::new();
+    let mut good = true;
+    let wanted = machines.machine.iter().filter(|machine| machine.is_for(Use::Bench));
+    for machine in wanted.filter(|machine| on.is_none_or(|on| machine.name.contains(on))) {
+        if !emulators.has(machine.emulator) {
+            println!("{} left out: {}\n", machine.name, emulators.reason(machine.emulator));
+            continue;
+        }
+        let measure = Measure { repo, machines: &machines, emulators: &emulators, progress: &progress };
+        let logs = measure
+            .one(machine, &plain, "plain")
+            .and_then(|log| Ok((log, measure.one(machine, &counting, "counting")?)));
+        match logs {
+            Ok((plain, counting)) => {
+                let found = rows::rows(machine, &plain, &counting);
+                println!("{}", table::of(machine, &found, &goals));
+                rows.extend(found);
+            }
+            Err(error) => {
+                good = false;
+                println!("{}: {error:#}\n", machine.name);
+            }
+        }
+    }
+    let size = size::library(&plain.elf)?;
+    println!(
+        "code of the library in the image: {} bytes in {} functions (what the compiler inlined elsewhere is not seen)",
+        size.bytes, size.functions
+    );
+    println!("{}", table::LEGEND);
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&rows)? + "\n";
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{} rows written to {}", rows.len(), path.display());
+    }
+    if rows.is_empty() {
+        bail!("nothing was measured");
+    }
+    Ok(good)
+}
+
+struct Measure<'a> {
+    repo: &'a Repo,
+    machines: &'a Machines,
+    emulators: &'a Emulators,
+    progress: &'a Progress,
+}
+
+impl Measure<'_> {
+    fn one(&self, machine: &Machine, image: &Image, build: &str) -> Result<Log> {
+        let bar = self.progress.start(&format!("bench: {} ({build})", machine.name));
+        let boot = Boot {
+            machine,
+            image,
+            command_line: "bench",
+            cpus: 1,
+            limit: self.machines.limit(),
+            directory: self.repo.scratch(&format!("runs/bench-{}-{build}", machine.name))?,
+        };
+        let ended = emulator::boot(&boot, self.emulators, &mut |line| bar.set_message(line.to_owned()));
+        bar.finish_and_clear();
+        let ended = ended?;
+        let log = Log::parse(&ended.log);
+        if ended.status != Status::Finished || log.result != Some(Ok(())) {
+            bail!("the {build} build ended with {:?}, {:?}:\n{}", ended.status, log.result, ended.log);
+        }
+        Ok(log)
+    }
+}

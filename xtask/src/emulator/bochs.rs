@@ -1,0 +1,115 @@
+//! Bochs: the configuration file, the command, the exit codes.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{Boot, Status};
+use crate::rom;
+use crate::setup::Emulators;
+
+/// Where the image finds its command line.
+const COMMAND_LINE: u32 = 0x9_0000;
+
+/// Writes the run's files and gives the command that starts it.
+pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result<Command> {
+    let program = emulators.bochs.as_ref().context("Bochs is not there")?;
+    let directory = &boot.directory;
+    fs::write(directory.join("cmdline.bin"), padded(command_line))?;
+    fs::write(directory.join("bochsrc"), configuration(boot))?;
+    // Bochs' orders: continue, and, when the magic break stops it, quit.
+    fs::write(directory.join("rc"), "c\nq\n")?;
+    let mut command = Command::new(program);
+    command.args(["-q", "-f", "bochsrc", "-rc", "rc"]).env("TERM", "dumb");
+    Ok(command)
+}
+
+/// The command line as the bytes that are put into memory.
+fn padded(command_line: &str) -> Vec<u8> {
+    let mut bytes = command_line.as_bytes().to_vec();
+    bytes.push(0);
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// The configuration of one run.
+fn configuration(boot: &Boot) -> String {
+    let (rom, model, cpus) = (boot.image.rom.display(), &boot.machine.model, boot.cpus);
+    format!(
+        "config_interface: textconfig\n\
+         display_library: term\n\
+         memory: guest=256, host=256\n\
+         romimage: file={rom}, address={:#x}\n\
+         optramimage1: file=cmdline.bin, address={COMMAND_LINE:#x}\n\
+         magic_break: enabled=1\n\
+         cpu: model={model}, count={cpus}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=0\n\
+         clock: sync=none, time0=1000000000\n\
+         com1: enabled=1, mode=file, dev=serial.log\n\
+         port_e9_hack: enabled=1\n\
+         speaker: enabled=0\n\
+         log: bochs.log\n\
+         panic: action=fatal\n\
+         error: action=report\n\
+         info: action=report\n\
+         debug: action=ignore\n",
+        rom::BASE
+    )
+}
+
+/// Exit code 0 comes from the magic break at the image's end; a triple fault, a panic and the image's failure give 1.
+pub fn status(code: i32) -> Status {
+    match code {
+        0 => Status::Finished,
+        other => Status::Stopped(format!("Bochs stopped with code {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::image::Image;
+    use crate::machines::{Emulator, Machine};
+
+    #[test]
+    fn the_configuration_names_the_model_and_the_files() {
+        let image = Image { elf: "e".into(), rom: "/i/rom.bin".into() };
+        let machine = Machine::unlisted(Emulator::Bochs, "corei7_icelake_u");
+        let boot = Boot {
+            machine: &machine,
+            image: &image,
+            command_line: "scenario=real",
+            cpus: 2,
+            limit: Duration::from_secs(1),
+            directory: PathBuf::from("/nowhere"),
+        };
+        let text = configuration(&boot);
+        for line in [
+            "romimage: file=/i/rom.bin, address=0xffe00000",
+            "optramimage1: file=cmdline.bin, address=0x90000",
+            "magic_break: enabled=1",
+            "clock: sync=none, time0=1000000000",
+            "com1: enabled=1, mode=file, dev=serial.log",
+        ] {
+            assert!(text.lines().any(|other| other == line), "no line `{line}` in\n{text}");
+        }
+        assert!(text.contains("\ncpu: model=corei7_icelake_u, count=2, "), "{text}");
+        assert!(text.lines().all(|line| !line.starts_with(' ')), "{text}");
+    }
+
+    #[test]
+    fn the_command_line_ends_in_zero() {
+        assert_eq!(padded("abc").len(), 512);
+        assert_eq!(padded(&"a".repeat(512)).len(), 1024);
+        assert_eq!(padded("abc")[..4], *b"abc\0");
+    }
+
+    #[test]
+    fn only_zero_is_the_end() {
+        assert_eq!(status(0), Status::Finished);
+        assert_ne!(status(1), Status::Finished);
+    }
+}

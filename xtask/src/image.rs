@@ -1,0 +1,120 @@
+//! Building the image of `examples/hypervisor` and the ROM that starts it in Bochs.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::flat::Flat;
+use crate::progress::Progress;
+use crate::repo::Repo;
+use crate::rom;
+
+/// The example's directory.
+pub const DIRECTORY: &str = "examples/hypervisor";
+/// A hosted target: its prebuilt `core` is everywhere where Rust is. Named on the command line, so that the flags do
+/// not reach build scripts and proc macros.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What a kernel needs: it is linked at a fixed address, and interrupts come in on its stacks.
+const FLAGS: [&str; 4] = ["relocation-model=static", "code-model=small", "no-redzone=yes", "force-frame-pointers=yes"];
+
+/// The files that an emulator boots.
+pub struct Image {
+    /// For QEMU, and for looking at symbols.
+    pub elf: PathBuf,
+    /// In place of Bochs' BIOS: the image's bytes, and the code that copies them into memory and enters them.
+    pub rom: PathBuf,
+}
+
+/// The two builds of the image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The plain release build.
+    Plain,
+    /// Counts VMREAD and the like: for the columns of `bench` that are no instruction counts.
+    Counting,
+}
+
+/// Builds a variant, or gives what the compiler said.
+pub fn build(repo: &Repo, variant: Variant, progress: &Progress) -> Result<Image> {
+    let name = if variant == Variant::Plain { "plain" } else { "counting" };
+    let target = repo.target.join("image");
+    let mut command = command(repo, "build");
+    command.arg("--release");
+    if variant == Variant::Counting {
+        command.args(["--features", "hypervisor/bench-count"]);
+    }
+    let bar = progress.start(&format!("building the image ({name})"));
+    let ended =
+        command::run(&mut command, Duration::from_secs(1800), &mut |line| bar.set_message(line.trim().to_owned()));
+    bar.finish_and_clear();
+    let ended = ended?;
+    if !ended.success() {
+        bail!("the image ({name}) does not build:\n{}", ended.tail(60));
+    }
+    let built = target.join(TARGET).join("release");
+    let directory = repo.scratch(&format!("image-{name}"))?;
+    let image = Image { elf: directory.join("hypervisor.elf"), rom: directory.join("rom.bin") };
+    fs::copy(built.join("hypervisor"), &image.elf).context("the build left no image")?;
+    let rom = rom::assemble(&flatten(&image.elf)?, &flatten(&built.join("rom"))?)?;
+    fs::write(&image.rom, rom).with_context(|| format!("cannot write {}", image.rom.display()))?;
+    Ok(image)
+}
+
+/// A cargo command for the image's workspace with the flags that the image needs and the user's own.
+pub fn command(repo: &Repo, subcommand: &str) -> Command {
+    let mut command = repo.cargo(DIRECTORY);
+    // A RUSTFLAGS variable would silently replace the flags of configuration files; as part of the configuration
+    // the user's flags are joined with them.
+    let flags = [users_flags(), own_flags()].concat();
+    command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    command.env("CARGO_TARGET_DIR", repo.target.join("image"));
+    command.args([subcommand, "--target", TARGET, "--config", &configuration(&flags)]);
+    command
+}
+
+fn own_flags() -> Vec<String> {
+    FLAGS.iter().flat_map(|flag| ["-C".to_owned(), (*flag).to_owned()]).collect()
+}
+
+/// The flags of the environment, as cargo reads them.
+fn users_flags() -> Vec<String> {
+    if let Ok(encoded) = env::var("CARGO_ENCODED_RUSTFLAGS") {
+        return encoded.split('\x1f').filter(|flag| !flag.is_empty()).map(String::from).collect();
+    }
+    env::var("RUSTFLAGS").unwrap_or_default().split_whitespace().map(String::from).collect()
+}
+
+/// The flags as an argument of `--config`, in TOML.
+fn configuration(flags: &[String]) -> String {
+    let quoted: Vec<String> = flags.iter().map(|flag| toml::Value::from(flag.as_str()).to_string()).collect();
+    format!("target.{TARGET}.rustflags=[{}]", quoted.join(", "))
+}
+
+fn flatten(elf: &Path) -> Result<Flat> {
+    let data = fs::read(elf).with_context(|| format!("cannot read {}", elf.display()))?;
+    Flat::of_elf(&data).with_context(|| format!("in {}", elf.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_become_toml() {
+        let flags = ["--cfg".to_owned(), "feature=\"x\"".to_owned()];
+        let text = configuration(&flags);
+        let value = text.split_once('=').expect("a key and a value").1;
+        let parsed: toml::Table = toml::from_str(&format!("flags = {value}")).expect("TOML");
+        assert_eq!(parsed["flags"][1].as_str(), Some("feature=\"x\""));
+    }
+
+    #[test]
+    fn the_red_zone_is_off() {
+        assert!(own_flags().windows(2).any(|pair| pair == ["-C", "no-redzone=yes"]));
+    }
+}

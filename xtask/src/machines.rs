@@ -1,0 +1,197 @@
+//! `tests/machine/machines.toml` and the transcripts beside it: where scenarios run and what is expected.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::repo::Repo;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machines {
+    limit: u64,
+    pub demo: Demo,
+    /// Scenarios that need more than one host CPU.
+    cpus: BTreeMap<String, u32>,
+    pub machine: Vec<Machine>,
+}
+
+/// What the demo shows.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    pub scenarios: Vec<String>,
+    pub machines: Vec<String>,
+}
+
+/// One emulated machine.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    pub name: String,
+    pub emulator: Emulator,
+    pub model: String,
+    pub vendor: Vendor,
+    /// SVM reports the next instruction's address.
+    #[serde(default)]
+    pub next_rip: bool,
+    uses: Vec<Use>,
+    #[serde(default)]
+    refuses: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Emulator {
+    Bochs,
+    Qemu,
+}
+
+impl Emulator {
+    /// The name in rows and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Emulator::Bochs => "bochs",
+            Emulator::Qemu => "qemu",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "lowercase")]
+pub enum Vendor {
+    Vmx,
+    Svm,
+}
+
+impl Vendor {
+    /// The name in rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vendor::Vmx => "vmx",
+            Vendor::Svm => "svm",
+        }
+    }
+
+    /// The name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Vendor::Vmx => "Intel VMX",
+            Vendor::Svm => "AMD SVM",
+        }
+    }
+}
+
+/// What a machine is used for.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Use {
+    Quick,
+    Test,
+    Bench,
+}
+
+impl Machine {
+    /// A machine that no file lists, for `cargo xtask run`.
+    pub fn unlisted(emulator: Emulator, model: &str) -> Machine {
+        let vendor = if emulator == Emulator::Bochs { Vendor::Vmx } else { Vendor::Svm };
+        Machine {
+            name: model.into(),
+            emulator,
+            model: model.into(),
+            vendor,
+            next_rip: false,
+            uses: Vec::new(),
+            refuses: BTreeMap::new(),
+        }
+    }
+
+    pub fn is_for(&self, wanted: Use) -> bool {
+        self.uses.contains(&wanted)
+    }
+
+    /// What the reason of a refusal must contain, when `scenario` cannot run here.
+    pub fn refusal(&self, scenario: &str) -> Option<&str> {
+        self.refuses.get(scenario).or_else(|| self.refuses.get("*")).map(String::as_str)
+    }
+}
+
+impl Machines {
+    pub fn load(repo: &Repo) -> Result<Machines> {
+        let path = directory(repo).join("machines.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit)
+    }
+
+    /// The host CPUs that `scenario` needs.
+    pub fn cpus(&self, scenario: &str) -> u32 {
+        self.cpus.get(scenario).copied().unwrap_or(1)
+    }
+
+    pub fn named(&self, name: &str) -> Option<&Machine> {
+        self.machine.iter().find(|machine| machine.name == name)
+    }
+}
+
+/// The scenarios: one for each transcript, by name.
+pub fn transcripts(repo: &Repo) -> Result<BTreeMap<String, String>> {
+    let directory = directory(repo).join("transcripts");
+    let entries = std::fs::read_dir(&directory).with_context(|| format!("cannot read {}", directory.display()))?;
+    let mut transcripts = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "txt") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            transcripts.insert(name, text);
+        }
+    }
+    Ok(transcripts)
+}
+
+fn directory(repo: &Repo) -> PathBuf {
+    repo.root.join("tests/machine")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_consistent() {
+        let repo = Repo::find().expect("a repository");
+        let machines = Machines::load(&repo).expect("machines.toml loads");
+        let scenarios = transcripts(&repo).expect("transcripts");
+        for name in &machines.demo.machines {
+            assert!(machines.named(name).is_some(), "the demo wants the machine {name}");
+        }
+        for scenario in machines.cpus.keys().chain(&machines.demo.scenarios) {
+            assert!(scenarios.contains_key(scenario), "no transcript of the scenario {scenario}");
+        }
+        for machine in &machines.machine {
+            for scenario in machine.refuses.keys().filter(|scenario| *scenario != "*") {
+                assert!(scenarios.contains_key(scenario), "{} refuses {scenario}, which nobody knows", machine.name);
+            }
+            let same = machines.machine.iter().filter(|other| other.name == machine.name).count();
+            assert_eq!(same, 1, "two machines are called {}", machine.name);
+        }
+    }
+
+    #[test]
+    fn a_star_refuses_everything() {
+        let mut machine = Machine::unlisted(Emulator::Bochs, "core2_penryn_t9600");
+        assert_eq!(machine.refusal("real"), None);
+        machine.refuses.insert("*".into(), "EPT".into());
+        assert_eq!(machine.refusal("real"), Some("EPT"));
+        machine.refuses.insert("real".into(), "unrestricted guest".into());
+        assert_eq!(machine.refusal("real"), Some("unrestricted guest"));
+    }
+}

@@ -1,0 +1,318 @@
+//! The image's scenarios, each on every machine: one boot, one check.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::{Context, Wanted, numbers};
+use crate::emulator::{self, Boot, Ended, Status};
+use crate::image::{self, Image, Variant};
+use crate::log::{Log, Scenario, Verdict};
+use crate::machines::{self, Machine, Machines, Use};
+use crate::report::{Outcome, Report};
+use crate::setup::{self, Emulators};
+use crate::transcript;
+
+/// What is to be booted.
+pub struct Plan {
+    machines: Machines,
+    transcripts: BTreeMap<String, String>,
+    jobs: Vec<Job>,
+}
+
+/// One boot.
+#[derive(Clone)]
+struct Job {
+    name: String,
+    machine: Machine,
+    what: What,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum What {
+    /// One scenario alone.
+    One(String),
+    /// All scenarios in one boot, so that virtual machines follow each other on one CPU.
+    All,
+    /// The image's scenarios are those that have a transcript.
+    List,
+    /// The bench gives a row for every exit, in both builds.
+    Bench,
+}
+
+impl Plan {
+    pub fn new(repo: &crate::repo::Repo, wanted: &Wanted) -> Result<Plan> {
+        let machines = Machines::load(repo)?;
+        let transcripts = machines::transcripts(repo)?;
+        let mut jobs = Vec::new();
+        for machine in &machines.machine {
+            let quick = machine.is_for(Use::Quick);
+            let mut add = |what: What, word: &str, quick: bool| {
+                let name = format!("machine: {}/{word}", machine.name);
+                if wanted.takes(&name, quick) {
+                    jobs.push(Job { name, machine: machine.clone(), what });
+                }
+            };
+            if machine.is_for(Use::Test) {
+                if quick {
+                    add(What::List, "list", true);
+                }
+                for scenario in transcripts.keys() {
+                    add(What::One(scenario.clone()), scenario, quick);
+                }
+                add(What::All, "all", quick);
+            }
+            if machine.is_for(Use::Bench) {
+                add(What::Bench, "bench", false);
+            }
+        }
+        Ok(Plan { machines, transcripts, jobs })
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.jobs.iter().map(|job| job.name.as_str()).collect()
+    }
+
+    /// Boots everything, as many emulators at a time as there are CPUs.
+    pub fn run(&self, context: &Context, report: &mut Report) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        let emulators = setup::emulators(&context.progress);
+        let mut build = |variant, name: &str| {
+            let begun = Instant::now();
+            match image::build(context.repo, variant, &context.progress) {
+                Ok(image) => {
+                    report.add(name, Outcome::Passed, begun.elapsed());
+                    Some(image)
+                }
+                Err(error) => {
+                    report.add(name, Outcome::Failed(format!("{error:#}")), begun.elapsed());
+                    None
+                }
+            }
+        };
+        let plain = build(Variant::Plain, "image: the plain build");
+        let counting = self.jobs.iter().any(|job| job.what == What::Bench);
+        let counting = if counting { build(Variant::Counting, "image: the counting build") } else { None };
+        let bench = Bench { plan: self, context, emulators, plain, counting };
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(self.jobs.len());
+        let next = AtomicUsize::new(0);
+        let (sender, done) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..workers {
+                let (sender, next, bench) = (sender.clone(), &next, &bench);
+                scope.spawn(move || {
+                    while let Some(job) = self.jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let begun = Instant::now();
+                        let outcome = bench.check(job).unwrap_or_else(|error| Outcome::Failed(format!("{error:#}")));
+                        let _ = sender.send((job, outcome, begun.elapsed()));
+                    }
+                });
+            }
+            drop(sender);
+            for (job, outcome, time) in done {
+                report.add(&job.name, outcome, time);
+            }
+        });
+    }
+}
+
+/// Where checks run.
+struct Bench<'a> {
+    plan: &'a Plan,
+    context: &'a Context<'a>,
+    emulators: Emulators,
+    plain: Option<Image>,
+    counting: Option<Image>,
+}
+
+impl Bench<'_> {
+    fn check(&self, job: &Job) -> Result<Outcome> {
+        if !self.emulators.has(job.machine.emulator) {
+            return Ok(Outcome::Skipped(self.emulators.reason(job.machine.emulator)));
+        }
+        let Some(plain) = &self.plain else { return Ok(Outcome::Skipped("the image does not build".into())) };
+        let machines = &self.plan.machines;
+        Ok(match &job.what {
+            What::List => {
+                let ended = self.boot(job, plain, "list", 1)?;
+                whole(&ended).unwrap_or_else(|| same_names(&Log::parse(&ended.log).names, self.plan.transcripts.keys()))
+            }
+            What::One(scenario) => {
+                let ended = self.boot(job, plain, &format!("scenario={scenario}"), machines.cpus(scenario))?;
+                alone(&ended, scenario, &self.plan.transcripts[scenario], job.machine.refusal(scenario))
+            }
+            What::All => {
+                let cpus = self.plan.transcripts.keys().map(|scenario| machines.cpus(scenario)).max().unwrap_or(1);
+                let ended = self.boot(job, plain, "scenario=all", cpus)?;
+                self.judge_all(job, &ended)
+            }
+            What::Bench => {
+                let Some(counting) = &self.counting else {
+                    return Ok(Outcome::Skipped("the image does not build".into()));
+                };
+                let ended = self.boot(job, plain, "bench", 1)?;
+                let counted = self.boot(job, counting, "bench", 1)?;
+                whole(&ended)
+                    .or_else(|| whole(&counted))
+                    .unwrap_or_else(|| numbers::judge(&job.machine, &Log::parse(&ended.log), &Log::parse(&counted.log)))
+            }
+        })
+    }
+
+    fn boot(&self, job: &Job, image: &Image, command_line: &str, cpus: u32) -> Result<Ended> {
+        let bar = self.context.progress.start(&job.name);
+        let name = job.name.trim_start_matches("machine: ").replace('/', "-");
+        let boot = Boot {
+            machine: &job.machine,
+            image,
+            command_line,
+            cpus,
+            limit: self.plan.machines.limit().max(Duration::from_secs(1)),
+            directory: self.context.repo.scratch(&format!("runs/{name}"))?,
+        };
+        let ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
+        bar.finish_and_clear();
+        ended
+    }
+
+    /// Every scenario of one boot must have gone as it goes alone.
+    fn judge_all(&self, job: &Job, ended: &Ended) -> Outcome {
+        let log = Log::parse(&ended.log);
+        let refuses = self.plan.transcripts.keys().any(|scenario| job.machine.refusal(scenario).is_some());
+        if let Some(outcome) = if refuses { stopped(ended) } else { whole(ended) } {
+            return outcome;
+        }
+        for (scenario, expected) in &self.plan.transcripts {
+            let outcome = judge(log.scenario(scenario), expected, job.machine.refusal(scenario), &ended.log);
+            if outcome != Outcome::Passed {
+                return outcome;
+            }
+        }
+        Outcome::Passed
+    }
+}
+
+/// A run that did not come to its end at all.
+fn stopped(ended: &Ended) -> Option<Outcome> {
+    match &ended.status {
+        Status::TimedOut => Some(failure(&format!("no end after {:.0} s", ended.time.as_secs_f32()), &ended.log)),
+        // The image says so itself when it ends in failure; then its log knows more.
+        Status::Stopped(why) if Log::parse(&ended.log).result.is_none() => Some(failure(why, &ended.log)),
+        _ => None,
+    }
+}
+
+/// A run that was not a success as a whole.
+fn whole(ended: &Ended) -> Option<Outcome> {
+    stopped(ended).or_else(|| match (&ended.status, Log::parse(&ended.log).result) {
+        (Status::Finished, Some(Ok(()))) => None,
+        (status, result) => Some(failure(&format!("the run ended with {status:?}, {result:?}"), &ended.log)),
+    })
+}
+
+/// A run of one scenario. After a refusal that was expected the run as a whole may end either way.
+fn alone(ended: &Ended, scenario: &str, expected: &str, refusal: Option<&str>) -> Outcome {
+    if let Some(outcome) = stopped(ended) {
+        return outcome;
+    }
+    let outcome = judge(Log::parse(&ended.log).scenario(scenario), expected, refusal, &ended.log);
+    match (outcome, refusal) {
+        (Outcome::Passed, None) => whole(ended).unwrap_or(Outcome::Passed),
+        (outcome, _) => outcome,
+    }
+}
+
+/// One scenario, as its machine and its transcript want it.
+fn judge(said: Option<&Scenario>, expected: &str, refusal: Option<&str>, log: &str) -> Outcome {
+    let Some(said) = said else { return failure("the image says nothing of this scenario", log) };
+    match (&said.verdict, refusal) {
+        (Verdict::Refused(reason), Some(text)) if reason.contains(text) => Outcome::Passed,
+        (verdict, Some(text)) => failure(&format!("expected a refusal that names `{text}`, got {verdict:?}"), log),
+        (Verdict::Ok, None) => match transcript::difference(expected, &said.guest) {
+            None => Outcome::Passed,
+            Some(difference) => failure(&difference, log),
+        },
+        (verdict, None) => failure(&format!("{verdict:?}"), log),
+    }
+}
+
+fn same_names<'a>(listed: &[String], known: impl Iterator<Item = &'a String>) -> Outcome {
+    let known: Vec<&String> = known.collect();
+    let mut problems: Vec<String> = Vec::new();
+    problems.extend(listed.iter().filter(|name| !known.contains(name)).map(|name| format!("{name} has no transcript")));
+    problems.extend(
+        known.iter().filter(|name| !listed.contains(name)).map(|name| format!("the image does not know {name}")),
+    );
+    if problems.is_empty() { Outcome::Passed } else { Outcome::Failed(problems.join("\n")) }
+}
+
+/// The reason, and the end of the log.
+fn failure(why: &str, log: &str) -> Outcome {
+    let lines: Vec<&str> = log.lines().collect();
+    Outcome::Failed(format!("{why}\nthe end of the log:\n{}", lines[lines.len().saturating_sub(25)..].join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(verdict: Verdict, guest: &[&str]) -> Scenario {
+        Scenario { name: "real".into(), verdict, guest: guest.iter().map(ToString::to_string).collect() }
+    }
+
+    fn ended(status: Status, log: &str) -> Ended {
+        Ended { status, log: log.into(), time: Duration::ZERO }
+    }
+
+    #[test]
+    fn a_scenario_needs_its_verdict_and_its_transcript() {
+        let good = said(Verdict::Ok, &["a"]);
+        assert_eq!(judge(Some(&good), "a\n", None, ""), Outcome::Passed);
+        assert!(matches!(judge(Some(&good), "b\n", None, ""), Outcome::Failed(_)));
+        assert!(matches!(judge(None, "a\n", None, ""), Outcome::Failed(_)));
+        assert!(matches!(judge(Some(&said(Verdict::Failed("x".into()), &["a"])), "a\n", None, ""), Outcome::Failed(_)));
+        assert!(matches!(judge(Some(&said(Verdict::Skipped("x".into()), &[])), "", None, ""), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn a_refusal_must_be_expected_and_name_its_reason() {
+        let refused = said(Verdict::Refused("this CPU has no unrestricted guest".into()), &[]);
+        assert_eq!(judge(Some(&refused), "a\n", Some("unrestricted guest"), ""), Outcome::Passed);
+        assert!(matches!(judge(Some(&refused), "a\n", Some("EPT"), ""), Outcome::Failed(_)));
+        assert!(matches!(judge(Some(&refused), "a\n", None, ""), Outcome::Failed(_)));
+        assert!(matches!(judge(Some(&said(Verdict::Ok, &["a"])), "a\n", Some("EPT"), ""), Outcome::Failed(_)));
+    }
+
+    #[test]
+    fn a_run_is_whole_when_status_and_result_agree() {
+        assert_eq!(whole(&ended(Status::Finished, "RESULT: ok\n")), None);
+        assert!(whole(&ended(Status::Finished, "")).is_some());
+        assert!(whole(&ended(Status::Finished, "RESULT: FAILED x\n")).is_some());
+        assert!(whole(&ended(Status::Stopped("x".into()), "RESULT: ok\n")).is_some());
+        assert!(whole(&ended(Status::TimedOut, "RESULT: ok\n")).is_some());
+    }
+
+    #[test]
+    fn one_scenario_alone_must_end_well_too() {
+        let failed = ended(Status::Stopped("code 35".into()), "SCENARIO real: ok\nRESULT: FAILED frames are missing\n");
+        assert!(matches!(alone(&failed, "real", "", None), Outcome::Failed(_)));
+        let refused = ended(Status::Stopped("code 35".into()), "SCENARIO real: REFUSED no EPT\nRESULT: FAILED real\n");
+        assert_eq!(alone(&refused, "real", "a\n", Some("EPT")), Outcome::Passed);
+        let fine = ended(Status::Finished, "SCENARIO real: ok\nRESULT: ok\n");
+        assert_eq!(alone(&fine, "real", "", None), Outcome::Passed);
+    }
+
+    #[test]
+    fn names_must_agree() {
+        let known = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(same_names(&known, known.iter()), Outcome::Passed);
+        assert!(matches!(same_names(&known[..1], known.iter()), Outcome::Failed(_)));
+        assert!(matches!(same_names(&known, known[1..].iter()), Outcome::Failed(_)));
+    }
+}
