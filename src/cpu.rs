@@ -23,6 +23,9 @@ pub(crate) struct CpuSlot {
     /// SVM: the next identifier to give out in this generation.
     #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
     pub(crate) next_asid: AtomicU32,
+    /// SVM: the physical address of the VMCB of the vCPU that is bound to this CPU, 0 for none; VMX asks VMPTRST.
+    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
+    pub(crate) bound: AtomicU64,
 }
 
 static SLOTS: [CpuSlot; MAX_CPUS] = [const {
@@ -31,6 +34,7 @@ static SLOTS: [CpuSlot; MAX_CPUS] = [const {
         number: AtomicU64::new(0),
         asid_generation: AtomicU64::new(0),
         next_asid: AtomicU32::new(0),
+        bound: AtomicU64::new(0),
     }
 }; MAX_CPUS];
 

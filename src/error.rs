@@ -13,6 +13,12 @@ pub type Result<T = ()> = core::result::Result<T, Error>;
 pub enum Error {
     /// The embedder's frame allocator gave no frame. Everything that the failed operation had allocated is given back.
     NoMemory,
+    /// The frame allocator has frames, but gave no consecutive ones (SVM's permission maps need 2 and 3). Nothing stays
+    /// allocated; an allocator for them can be registered with `register_contiguous_allocator`.
+    NoContiguousMemory {
+        /// How many consecutive frames were needed.
+        frames: usize,
+    },
     /// The CPU, or the firmware's setting of it, lacks something; the text names it.
     Unsupported(&'static str),
     /// A control that the library cannot do without is not offered by this CPU.
@@ -49,6 +55,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMemory => f.write_str("out of physical frames"),
+            Self::NoContiguousMemory { frames } => {
+                write!(f, "the frame allocator gave no {frames} consecutive frames, and none is registered for them")
+            }
             Self::Unsupported(what) => write!(f, "not supported by this CPU: {what}"),
             Self::MissingControls { word, bits, first } => {
                 write!(f, "this CPU does not offer \"{first}\" of the {word} (missing bits {bits:#x})")
@@ -75,7 +84,7 @@ impl core::error::Error for Error {}
 impl From<Error> for axerrno::AxError {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoMemory | Error::OutOfTags | Error::TooManyCpus => Self::NoMemory,
+            Error::NoMemory | Error::NoContiguousMemory { .. } | Error::OutOfTags | Error::TooManyCpus => Self::NoMemory,
             Error::Unsupported(_) | Error::MissingControls { .. } => Self::Unsupported,
             Error::BadState(_) | Error::Vmx(_) => Self::BadState,
             Error::InvalidInput(_) => Self::InvalidInput,

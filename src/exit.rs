@@ -24,7 +24,9 @@ impl Width {
 
     /// A mask of the bits that such an access moves.
     pub const fn mask(self) -> u64 {
-        u64::MAX >> (64 - 8 * self as u32)
+        // A table: shorter than computing it.
+        const MASKS: [u64; 9] = [0, 0xff, 0xffff, 0, 0xffff_ffff, 0, 0, 0, u64::MAX];
+        MASKS[self as usize]
     }
 
     /// The width of so many bytes, if there is one.
@@ -149,13 +151,12 @@ pub enum VmExit {
     /// The nested page table does not allow an access. The VMM maps the page and runs again, or, when it is a device,
     /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio).
     NestedPageFault(NestedFault),
-    /// VMCALL or VMMCALL. The next run goes on behind it;
+    /// VMCALL or VMMCALL. The next run goes on behind it. The arguments are
+    /// [`hypercall_arguments`](crate::Vcpu::hypercall_arguments), and
     /// [`set_return_value`](crate::Vcpu::set_return_value) sets RAX.
     Hypercall {
         /// RAX.
         nr: u64,
-        /// RDI, RSI, RDX, RCX, R8, R9.
-        args: [u64; 6],
     },
     /// HLT, with nothing pending that would wake the guest. The next run goes on behind it.
     Halt,

@@ -1,9 +1,16 @@
 //! Physical memory: the three functions that an embedder gives, and frames that free themselves.
 
+#[cfg(feature = "amd")]
+mod contiguous;
+
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 
 use memory_addr::{MemoryAddr, PAGE_SIZE_4K, PhysAddr, VirtAddr};
 
+#[cfg(feature = "amd")]
+pub(crate) use self::contiguous::ContiguousFrames;
+#[cfg(feature = "amd")]
+pub use self::contiguous::{ContiguousAllocator, register_contiguous_allocator};
 use crate::{Error, Result};
 
 /// What the embedder provides: 4 KiB frames of physical memory, and where the host sees them.

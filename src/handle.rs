@@ -8,6 +8,7 @@ use core::{
 
 use crate::{
     Result,
+    cpu::CpuIndex,
     frame::{FrameSource, HostFrames, PhysFrame},
 };
 
@@ -100,8 +101,15 @@ impl<S: FrameSource> VcpuHandle<S> {
         self.mailbox().running_on.load(Ordering::SeqCst).checked_sub(1)
     }
 
-    pub(crate) fn set_running_on(&self, cpu: Option<usize>) {
-        self.mailbox().running_on.store(cpu.map_or(0, |cpu| cpu + 1), Ordering::SeqCst);
+    #[inline(always)]
+    pub(crate) fn enter_run(&self, cpu: CpuIndex) {
+        self.mailbox().running_on.store(cpu.number() + 1, Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    pub(crate) fn leave_run(&self) {
+        // Nobody's interrupt is missed by going; release suffices.
+        self.mailbox().running_on.store(0, Ordering::Release);
     }
 
     /// Whether there is mail: one load, for the hot path.

@@ -101,7 +101,15 @@ macro_rules! control_register {
 control_register!(cr0, "cr0", "The host's CR0.");
 control_register!(cr2, "cr2", "CR2.");
 control_register!(cr3, "cr3", "The host's CR3.");
-control_register!(cr4_bits, "cr4", "The host's CR4, raw.");
+
+/// The host's CR4.
+#[inline(always)]
+pub(crate) fn cr4() -> Cr4 {
+    let value: u64;
+    // SAFETY: reading a control register in ring 0 has no effect.
+    unsafe { asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    Cr4::from_bits(value)
+}
 
 /// Writes CR2, which neither VMX nor its VMCS switches.
 #[inline(always)]

@@ -15,11 +15,18 @@
 //! | the guest's registers | [`guest::registers`] |
 //! | sending interrupts from other CPUs, and stopping a guest | [`VcpuHandle`] |
 //! | building EPT or nested page tables | [`nested`] |
-//! | ArceOS | [`axvcpu`](mod@axvcpu) (feature `axvcpu`) |
+//! | ArceOS | the module `axvcpu` (feature `axvcpu`) |
 //! | probing registers that may fault | [`fixup`](mod@fixup) |
 //!
 //! Between [`bind`](Vcpu::bind) and [`unbind`](Vcpu::unbind) the CPU's extended registers (x87, SSE, AVX) and a few
 //! model-specific registers belong to the guest; `docs/host-state.md` in the repository lists them.
+
+#[cfg(feature = "axvcpu")]
+pub mod axvcpu;
+#[cfg(feature = "axvisor")]
+mod axvisor;
+#[cfg(test)]
+extern crate std;
 
 mod cpu;
 pub mod count;
@@ -39,10 +46,18 @@ mod vcpu;
 #[cfg(feature = "vmx")]
 pub mod vmx;
 
+#[cfg(all(feature = "axvcpu", feature = "amd"))]
+pub use axvcpu::{SvmArchPerCpuState, SvmArchVCpu};
+#[cfg(all(feature = "axvcpu", feature = "vmx"))]
+pub use axvcpu::{VmxArchPerCpuState, VmxArchVCpu};
+#[cfg(feature = "axvcpu")]
+pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
 pub use error::{Error, Result, VmxInstruction};
 pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
+#[cfg(feature = "amd")]
+pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use guest::{
     events::Event,
     msr::UnknownMsr,

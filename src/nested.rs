@@ -242,6 +242,14 @@ impl<S: FrameSource> NestedTable<S> {
         slot
     }
 
+    /// The entry that maps an address, as it stands.
+    #[cfg(test)]
+    pub(crate) fn leaf_entry(&self, gpa: u64) -> u64 {
+        let slot = self.slot(gpa, BOTTOM_SHIFT);
+        // SAFETY: a slot of a living table.
+        unsafe { slot.entry().read() }
+    }
+
     /// Maps the largest page that fits at `gpa`, where nothing is mapped, and says how large it is.
     fn map_one(
         &mut self,

@@ -3,7 +3,7 @@
 use memory_addr::PhysAddr;
 
 use crate::{
-    Error, Event, FrameSource, GuestRegisters, HostFrames, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
+    Error, Event, FrameSource, GuestRegisters, HostFrames, RegisterIndex, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
     guest::cpuid::CpuidPolicy,
 };
 #[cfg(feature = "amd")]
@@ -113,6 +113,11 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => vcpu.registers_mut())
     }
 
+    /// Sets a general-purpose register, RSP included.
+    pub fn set_register(&mut self, register: RegisterIndex, value: u64) {
+        each!(self, vcpu => vcpu.set_register(register, value));
+    }
+
     /// The guest's segment registers, control registers, tables, RFLAGS, RIP and RSP. While the VMM answers an exit, RIP
     /// is still at the instruction that exited.
     ///
@@ -187,6 +192,11 @@ impl<S: FrameSource> Vcpu<S> {
     /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
         each!(self, vcpu => vcpu.decode_mmio())
+    }
+
+    /// The arguments of a hypercall: RDI, RSI, RDX, RCX, R8, R9.
+    pub fn hypercall_arguments(&self) -> [u64; 6] {
+        self.registers().hypercall_arguments()
     }
 
     /// Sets RAX, where a hypercall's result is expected.

@@ -63,7 +63,8 @@ fn row(spec: &Spec, module: ModuleId, head: &Head, own: impl IntoIterator<Item =
 /// One object with an array per table.
 pub fn json(tables: &[Table]) -> String {
     let rows = |table: &Table| {
-        let object = |row: &Row| row.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Map<_, _>>();
+        let object =
+            |row: &Row| row.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<Map<_, _>>();
         Value::Array(table.rows.iter().map(|row| Value::Object(object(row))).collect())
     };
     let all: Map<_, _> = tables.iter().map(|table| (table.name.to_owned(), rows(table))).collect();
@@ -96,7 +97,9 @@ fn flattened(row: &Row) -> Vec<(String, String)> {
     let mut cells = Vec::new();
     for (key, value) in row {
         match value {
-            Value::Object(parts) => cells.extend(parts.iter().map(|(part, value)| (format!("{key}_{part}"), cell(value)))),
+            Value::Object(parts) => {
+                cells.extend(parts.iter().map(|(part, value)| (format!("{key}_{part}"), cell(value))))
+            }
             other => cells.push(((*key).to_owned(), cell(other))),
         }
     }

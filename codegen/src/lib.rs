@@ -1,7 +1,7 @@
 //! From the hardware tables in `spec/` to Rust.
 //!
 //! [`Spec::load`] reads a directory of TOML files into a typed [`model`] in which every value knows where it stands,
-//! [`lint`] says what is wrong with it, [`emit`] turns it into Rust. [`build`] does all three, for build scripts.
+//! [`lint()`] says what is wrong with it, [`emit()`] turns it into Rust. [`build()`] does all three, for build scripts.
 //! The schema is the README of the `spec/` directory.
 
 pub mod diagnostics;

@@ -16,7 +16,7 @@ use core::fmt;
 
 pub use self::build::CpuidConfig;
 use crate::{
-    Error, Result,
+    Error, GuestRegisters, Result,
     spec::x86::{
         cpuid::{CpuidBEcx, CpuidLeaf},
         registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cr4, Xcr0},
@@ -37,15 +37,36 @@ pub struct CpuidEntry {
 impl CpuidEntry {
     /// What leaves that do not exist answer.
     pub const ZERO: Self = Self { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+
+    #[inline(always)]
+    fn load(&self, registers: &mut GuestRegisters) {
+        registers.rax = self.eax.into();
+        registers.rbx = self.ebx.into();
+        registers.rcx = self.ecx.into();
+        registers.rdx = self.edx.into();
+    }
 }
 
 /// Where the entries of a leaf stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(4))]
 struct Index {
     first: u8,
     /// How many sub-leaves it has; 0: the leaf is not in the table.
     count: u8,
+    /// The part of ECX that counts: none of it (0) or all (-1), for leaves that [`has_subleaves`] names.
+    subleaf_mask: i8,
+}
+
+impl Index {
+    const ABSENT: Self = Self { first: 0, count: 0, subleaf_mask: 0 };
+
+    /// Where the entry of a sub-leaf stands, if there is one.
+    #[inline]
+    const fn position(self, subleaf: u32) -> Option<usize> {
+        let subleaf = subleaf & self.subleaf_mask as u32;
+        if subleaf < self.count as u32 { Some(self.first as usize + subleaf as usize) } else { None }
+    }
 }
 
 /// Leaves whose answer depends on ECX.
@@ -64,7 +85,7 @@ const fn has_subleaves(leaf: u32) -> bool {
 /// How many leaves each of the ranges from 0, from 4000_0000H and from 8000_0000H has in the table.
 const RANGE: u32 = 64;
 /// How many entries there are: what is left of a 4 KiB frame.
-const ENTRIES: usize = 220;
+const ENTRIES: usize = 188;
 
 /// The answers of CPUID for one vCPU.
 ///
@@ -91,7 +112,7 @@ impl CpuidPolicy {
     /// A table in which every leaf answers zeros.
     pub const fn empty() -> Self {
         Self {
-            index: [Index { first: 0, count: 0 }; 256],
+            index: [Index::ABSENT; 256],
             entries: [CpuidEntry::ZERO; ENTRIES],
             used: 0,
             repeats_highest: false,
@@ -103,16 +124,26 @@ impl CpuidPolicy {
     /// The answer to CPUID with `leaf` in EAX and `subleaf` in ECX.
     #[inline]
     pub fn lookup(&self, leaf: u32, subleaf: u32) -> CpuidEntry {
-        if let Some(place) = place(leaf) {
-            let Index { first, count } = self.index[place];
-            if count != 0 && (subleaf < u32::from(count) || !has_subleaves(leaf)) {
-                let subleaf = if has_subleaves(leaf) { subleaf as usize } else { 0 };
-                if let Some(entry) = self.entries.get(first as usize + subleaf) {
-                    return *entry;
-                }
-            }
+        match self.find(leaf, subleaf) {
+            Some(entry) => *entry,
+            None => self.lookup_absent(leaf, subleaf),
         }
-        self.lookup_absent(leaf, subleaf)
+    }
+
+    /// Answers the CPUID that the guest executes with these registers.
+    #[inline]
+    pub fn execute(&self, registers: &mut GuestRegisters) {
+        let (leaf, subleaf) = (registers.rax as u32, registers.rcx as u32);
+        if let Some(entry) = self.find(leaf, subleaf) {
+            entry.load(registers);
+        } else {
+            self.lookup_absent(leaf, subleaf).load(registers);
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, leaf: u32, subleaf: u32) -> Option<&CpuidEntry> {
+        self.entries.get(self.index[place(leaf)?].position(subleaf)?)
     }
 
     #[cold]
@@ -163,7 +194,7 @@ impl CpuidPolicy {
             return Err(Error::InvalidInput("the CPUID sub-leaf is outside the table"));
         }
         while u32::from(self.index[place].count) <= subleaf {
-            self.insert(place)?;
+            self.insert(place, has_subleaves(leaf))?;
         }
         match self.get_mut(leaf, subleaf) {
             Some(slot) => *slot = entry,
@@ -175,12 +206,12 @@ impl CpuidPolicy {
     }
 
     /// Adds a sub-leaf of zeros behind the last one of a leaf.
-    fn insert(&mut self, place: usize) -> Result {
+    fn insert(&mut self, place: usize, has_subleaves: bool) -> Result {
         let used = usize::from(self.used);
         if used >= ENTRIES {
             return Err(Error::NoMemory);
         }
-        let Index { first, count } = self.index[place & 0xff];
+        let Index { first, count, .. } = self.index[place & 0xff];
         let position = if count == 0 { used } else { usize::from(first) + usize::from(count) };
         if position > used {
             return Err(Error::NoMemory);
@@ -194,15 +225,17 @@ impl CpuidPolicy {
                 index.first += 1;
             }
         }
-        self.index[place & 0xff] = Index { first: if count == 0 { position as u8 } else { first }, count: count + 1 };
+        self.index[place & 0xff] = Index {
+            first: if count == 0 { position as u8 } else { first },
+            count: count + 1,
+            subleaf_mask: -i8::from(has_subleaves),
+        };
         self.used += 1;
         Ok(())
     }
 
     fn position(&self, leaf: u32, subleaf: u32) -> Option<usize> {
-        let Index { first, count } = self.index[place(leaf)?];
-        let subleaf = if has_subleaves(leaf) { subleaf } else { 0 };
-        (subleaf < u32::from(count)).then(|| usize::from(first) + subleaf as usize)
+        self.index[place(leaf)?].position(subleaf)
     }
 
     /// Follows the guest's CR4 and XCR0: OSXSAVE, OSPKE and the sizes of the XSAVE area. Cheap when nothing of it changed.

@@ -88,18 +88,24 @@ pub struct Events {
     task_priority: u8,
     /// A fault on the way to the double-fault handler.
     shutdown: bool,
+    /// Whether any of the above waits: the one word that the run loop looks at.
+    any: bool,
 }
 
 impl Events {
     /// Whether the next entry has something to decide.
     #[inline(always)]
     pub fn any(&self) -> bool {
-        let [a, b, c, d] = self.interrupts;
-        self.first.is_some() | self.nmi | self.shutdown | (a | b | c | d != 0)
+        self.any
+    }
+
+    fn anything(&self) -> bool {
+        self.first.is_some() || self.nmi || self.shutdown || self.interrupts != [0; 4]
     }
 
     /// Raises an exception on behalf of the guest's current instruction.
     pub fn raise(&mut self, event: Event) {
+        self.any = true;
         match self.first {
             None => self.first = Some(event),
             Some(earlier) => match combine(&earlier, &event) {
@@ -121,16 +127,19 @@ impl Events {
 
     /// Remembers an event whose delivery an exit interrupted; it goes first at the next entry.
     pub fn reinject(&mut self, event: Event) {
+        self.any = true;
         self.first = Some(event);
     }
 
     /// Makes an NMI pending; a second one merges with it, as in hardware one is latched.
     pub fn queue_nmi(&mut self) {
+        self.any = true;
         self.nmi = true;
     }
 
     /// Makes an external interrupt pending.
     pub fn queue_interrupt(&mut self, vector: u8) {
+        self.any = true;
         self.interrupts[usize::from(vector >> 6) & 3] |= 1 << (vector & 63);
     }
 
@@ -139,6 +148,13 @@ impl Events {
         for (pending, new) in self.interrupts.iter_mut().zip(vectors) {
             *pending |= new;
         }
+        self.any = self.anything();
+    }
+
+    /// Whether interrupts are pending that wait for nothing but a lower CR8.
+    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "VMX sees every write of CR8"))]
+    pub fn held_back(&self) -> bool {
+        self.interrupts != [0; 4] && self.highest().is_none()
     }
 
     /// The guest's CR8.
@@ -191,11 +207,13 @@ impl Events {
                 plan.interrupt_window = true;
             }
         }
+        self.any = self.anything();
         plan
     }
 
     /// Puts an event back that a failed entry did not deliver.
     pub fn undo(&mut self, event: Event) {
+        self.any = true;
         match event.kind {
             InterruptionType::EXTERNAL_INTERRUPT => self.queue_interrupt(event.vector),
             InterruptionType::NMI => self.nmi = true,

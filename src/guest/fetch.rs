@@ -1,7 +1,7 @@
 //! The bytes of the guest's current instruction.
 
 use super::{
-    decode::{Expected, MAX_LENGTH, skip_length, unprefixed_length},
+    decode::{DecodeError, Expected, MAX_LENGTH, skip_length, unprefixed_length},
     memory::GuestMemory,
     segmentation::CodeSize,
     walk::{LinearAccess, Paging, WalkFault},
@@ -91,7 +91,7 @@ impl InstructionBytes {
         self.bytes.get(..self.length as usize).unwrap_or(&self.bytes)
     }
 
-    /// Gives the bytes to `decode`, and once more with those of the next page if it finds them too few.
+    /// Gives the bytes to `decode`, and once more with those of the next page if they are too few.
     ///
     /// # Errors
     /// As [`InstructionBytes::fetch`].
@@ -101,12 +101,12 @@ impl InstructionBytes {
         memory: &mut GuestMemory<'_, S>,
         paging: &Paging,
         code: CodeAddress,
-        decode: impl Fn(&[u8]) -> Option<T>,
-    ) -> Result<Option<T>, WalkFault> {
-        if let Some(decoded) = decode(self.as_slice()) {
-            return Ok(Some(decoded));
+        decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Result<T, DecodeError>, WalkFault> {
+        match decode(self.as_slice()) {
+            Err(DecodeError::Truncated) if self.extend(memory, paging, code)? => Ok(decode(self.as_slice())),
+            decoded => Ok(decoded),
         }
-        if self.extend(memory, paging, code)? { Ok(decode(self.as_slice())) } else { Ok(None) }
     }
 }
 
@@ -179,7 +179,8 @@ impl CodePage {
         self.valid = false;
         let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
         let mut bytes = InstructionBytes::fetch(memory, paging, code)?;
-        let length = bytes.decode(memory, paging, code, |bytes| skip_length(bytes, code.size, expected))?;
+        let skip = |bytes: &[u8]| skip_length(bytes, code.size, expected).ok_or(DecodeError::Truncated);
+        let length = bytes.decode(memory, paging, code, skip)?.ok();
         *self = Self {
             linear: code.linear & !(PAGE - 1),
             gpa: gpa & !(PAGE - 1),

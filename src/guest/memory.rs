@@ -3,6 +3,11 @@
 //! Another CPU of the guest, or the VMM, may write the same memory at any time. So nothing here makes a reference to guest
 //! memory: it is copied with volatile accesses, and a value that was read once is not read again to be checked.
 
+#[cfg(test)]
+pub(crate) mod test_guest;
+#[cfg(test)]
+mod tests;
+
 use core::{
     marker::PhantomData,
     ptr,

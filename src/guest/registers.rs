@@ -91,6 +91,11 @@ impl GuestRegisters {
         };
     }
 
+    /// RDI, RSI, RDX, RCX, R8, R9: where a hypercall's arguments are.
+    pub const fn hypercall_arguments(&self) -> [u64; 6] {
+        [self.rdi, self.rsi, self.rdx, self.rcx, self.r8, self.r9]
+    }
+
     /// EDX:EAX as one number.
     #[inline]
     pub fn edx_eax(&self) -> u64 {

@@ -34,20 +34,18 @@ impl VcpuConfig {
     }
 }
 
-/// What the next run does before it enters the guest, and what the VMM may still answer.
+/// What the VMM may still answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) enum Pending {
-    /// Nothing: the guest goes on where it is.
+    /// Nothing.
     #[default]
     None,
-    /// The instruction is done; go on behind it.
-    Skip { length: u8 },
     /// IN waits for its value.
     In { width: Width, length: u8 },
     /// RDMSR waits for its value.
     MsrRead { length: u8 },
     /// WRMSR is done unless the VMM rejects it.
-    MsrWrite { length: u8 },
+    MsrWrite,
     /// A nested page fault, of which the VMM may say that it hit a device.
     NestedFault(NestedFault),
 }
@@ -65,6 +63,8 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     /// CR2, which the CPU does not switch under VMX.
     pub(crate) cr2: u64,
     pub(crate) pending: Pending,
+    /// The length of the instruction that is done, behind which the next run goes on; 0: the guest goes on where it is.
+    pub(crate) skip: u8,
     /// The CPU that the vCPU is bound to.
     pub(crate) cpu: Option<CpuIndex>,
     /// The root of the nested page table.
@@ -86,6 +86,7 @@ impl<S: FrameSource> GuestState<S> {
             debug: crate::guest::state::DEBUG_RESET,
             cr2: 0,
             pending: Pending::None,
+            skip: 0,
             cpu: None,
             nested_root: None,
         })
@@ -107,7 +108,8 @@ impl<S: FrameSource> GuestState<S> {
             }
             _ => return Err(Error::BadState("no read waits for a value")),
         };
-        self.pending = Pending::Skip { length };
+        self.pending = Pending::None;
+        self.skip = length;
         Ok(())
     }
 
@@ -117,8 +119,9 @@ impl<S: FrameSource> GuestState<S> {
     /// [`Error::BadState`] when no access to a register waits.
     pub(crate) fn reject(&mut self) -> Result {
         match self.pending {
-            Pending::MsrRead { .. } | Pending::MsrWrite { .. } => {
+            Pending::MsrRead { .. } | Pending::MsrWrite => {
                 self.pending = Pending::None;
+                self.skip = 0;
                 self.events.raise(Event::general_protection());
                 Ok(())
             }
@@ -128,8 +131,7 @@ impl<S: FrameSource> GuestState<S> {
 
     /// What VMCALL or VMMCALL hands over.
     pub(crate) fn hypercall(&self) -> VmExit {
-        let r = &self.registers;
-        VmExit::Hypercall { nr: r.rax, args: [r.rdi, r.rsi, r.rdx, r.rcx, r.r8, r.r9] }
+        VmExit::Hypercall { nr: self.registers.rax }
     }
 
     /// Takes in what other CPUs sent; true when somebody wants `run` to come back.

@@ -8,6 +8,9 @@
 //!   string I/O.
 //! - Accessed and dirty bits are set as for the CPU's own accesses, except for [`LinearAccess::Done`].
 
+#[cfg(test)]
+mod tests;
+
 use super::memory::{GuestMemory, MemoryFault};
 use crate::{
     frame::FrameSource,

@@ -7,7 +7,7 @@
 //!   exit. On such a target the world switch saves and loads the legacy region (x87, XMM, MXCSR) around each entry; host
 //!   code that uses AVX cannot be built (see below), so the upper halves stay the guest's.
 //!
-//! XCR0 is switched at the edges of `run`, and only when guest and host differ.
+//! XCR0 is switched at the edges of `run`, and only when the guest can tell: it has CR4.OSXSAVE set and another value.
 
 use core::arch::x86_64 as intrinsics;
 
@@ -40,6 +40,12 @@ pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
     /// XCR0 as the guest has it.
     pub(crate) guest_xcr0: Xcr0,
     host_xcr0: Xcr0,
+    /// CR4.OSXSAVE of the guest: while it is 0 no instruction of the guest's can tell what is in XCR0.
+    guest_osxsave: bool,
+    /// Whether the edges of `run` have to switch XCR0.
+    switches_xcr0: bool,
+    /// Whether the vCPU is inside `run`, with the guest's XCR0 in the CPU if they switch it.
+    inside_run: bool,
     host_control: HostControl,
 }
 
@@ -59,6 +65,9 @@ impl<S: FrameSource> ExtendedState<S> {
             available: available(),
             guest_xcr0: Xcr0::X87,
             host_xcr0: Xcr0::X87,
+            guest_osxsave: false,
+            switches_xcr0: false,
+            inside_run: false,
             host_control: HostControl { mxcsr: DEFAULT_MXCSR, fcw: DEFAULT_FCW },
         };
         state.reset();
@@ -100,6 +109,7 @@ impl<S: FrameSource> ExtendedState<S> {
             return;
         }
         self.host_xcr0 = read_xcr0();
+        self.choose_switching();
         // SAFETY: XSAVE is enabled (`available` is not empty). The areas hold every component of the masks: `available`
         // leaves those out that would not fit into a frame, and the host's mask is cut to them. XCR0 gets a value that
         // this CPU supports, and its own back.
@@ -138,10 +148,11 @@ impl<S: FrameSource> ExtendedState<S> {
     /// At the start of `run`: the guest's XCR0, and what the convention wants back is remembered.
     #[inline]
     pub(crate) fn enter_run(&mut self) {
+        self.inside_run = true;
         if HOST_USES_SSE {
-            self.host_control = HostControl::read();
+            self.host_control.read();
         }
-        if self.guest_xcr0 != self.host_xcr0 && !self.available.is_empty() {
+        if self.switches_xcr0 {
             // SAFETY: the value was checked against `available` when the guest set it.
             unsafe { write_xcr0(self.guest_xcr0) };
         }
@@ -150,37 +161,56 @@ impl<S: FrameSource> ExtendedState<S> {
     /// At the end of `run`.
     #[inline]
     pub(crate) fn leave_run(&mut self) {
+        self.inside_run = false;
         if HOST_USES_SSE {
             self.host_control.restore();
         }
-        if self.guest_xcr0 != self.host_xcr0 && !self.available.is_empty() {
+        if self.switches_xcr0 {
             // SAFETY: the host's own value.
             unsafe { write_xcr0(self.host_xcr0) };
         }
     }
 
-    /// The guest's XSETBV, with a value that was found valid. Only inside `run`.
+    /// The guest's XSETBV, with a value that was found valid.
     pub(crate) fn set_guest_xcr0(&mut self, value: Xcr0) {
         self.guest_xcr0 = value;
-        // SAFETY: the value was checked against `available`, which this CPU supports.
-        unsafe { write_xcr0(value) };
+        self.choose_switching();
+        if self.inside_run {
+            // SAFETY: the value was checked against `available`, which this CPU supports.
+            unsafe { write_xcr0(value) };
+        }
+    }
+
+    /// The guest's CR4 changes.
+    pub(crate) fn follow_cr4(&mut self, cr4: Cr4) {
+        let switched_before = self.switches_xcr0;
+        self.guest_osxsave = cr4.contains(Cr4::OSXSAVE);
+        self.choose_switching();
+        if self.inside_run && self.switches_xcr0 != switched_before {
+            // SAFETY: both values are valid; OSXSAVE of the guest is offered only when the host has it.
+            unsafe { write_xcr0(if self.switches_xcr0 { self.guest_xcr0 } else { self.host_xcr0 }) };
+        }
+    }
+
+    fn choose_switching(&mut self) {
+        self.switches_xcr0 = self.guest_osxsave && self.guest_xcr0 != self.host_xcr0;
     }
 }
 
 impl HostControl {
-    #[inline]
-    fn read() -> Self {
-        let mut control = Self::default();
-        // SAFETY: both instructions store to these variables and change nothing else.
+    #[inline(always)]
+    fn read(&mut self) {
+        // SAFETY: both instructions store to these fields and change nothing else.
         unsafe {
-            core::arch::asm!("stmxcsr [{}]", in(reg) &raw mut control.mxcsr, options(nostack, preserves_flags));
-            core::arch::asm!("fnstcw [{}]", in(reg) &raw mut control.fcw, options(nostack, preserves_flags));
+            core::arch::asm!(
+                "stmxcsr [{}]", "fnstcw [{}]",
+                in(reg) &raw mut self.mxcsr, in(reg) &raw mut self.fcw, options(nostack, preserves_flags),
+            );
         }
-        control
     }
 
-    #[inline]
-    fn restore(self) {
+    #[inline(always)]
+    fn restore(&self) {
         // SAFETY: FNINIT empties the x87 stack, as the convention wants it at a return; the control words are the host's.
         unsafe {
             core::arch::asm!(
@@ -193,7 +223,7 @@ impl HostControl {
 
 /// The components that this CPU, this host and this library can give a guest.
 fn available() -> Xcr0 {
-    if !host_cr4().contains(Cr4::OSXSAVE) {
+    if !crate::host::cr4().contains(Cr4::OSXSAVE) {
         return Xcr0::empty();
     }
     let leaf = intrinsics::__cpuid_count(0xd, 0);
@@ -210,14 +240,6 @@ fn available() -> Xcr0 {
         }
     }
     fitting
-}
-
-/// The host's CR4.
-pub(crate) fn host_cr4() -> Cr4 {
-    let value: u64;
-    // SAFETY: reading CR4 in ring 0 has no effect on anything.
-    unsafe { core::arch::asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    Cr4::from_bits(value)
 }
 
 fn read_xcr0() -> Xcr0 {

@@ -1,5 +1,7 @@
 //! Frames for tests: of the test's own thread, counted, and as few as the test likes.
 
+extern crate std;
+
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
     cell::RefCell,

@@ -1,3 +1,5 @@
+extern crate std;
+
 use std::{collections::BTreeMap, vec::Vec};
 
 use super::{mock::MockFrames, *};
@@ -13,9 +15,7 @@ fn host(address: u64) -> PhysAddr {
 }
 
 fn entry(table: &Table, gpa: u64) -> u64 {
-    let slot = table.slot(gpa, BOTTOM_SHIFT);
-    // SAFETY: a slot of a living table.
-    unsafe { slot.entry().read() }
+    table.leaf_entry(gpa)
 }
 
 /// The bits as the manuals draw them, written out once more.

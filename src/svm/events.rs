@@ -89,7 +89,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn inject(&mut self, event: &Event) {
-        let mut info = EventInfo::VALID.with_vector(event.vector).with_type(match event.kind {
+        let mut info = EventInfo::VALID.with_vector(event.vector).with_event_type(match event.kind {
             InterruptionType::EXTERNAL_INTERRUPT => EventType::INTR,
             InterruptionType::NMI => EventType::NMI,
             InterruptionType::SOFTWARE_INTERRUPT => EventType::SOFTWARE_INTERRUPT,
@@ -113,7 +113,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     #[cold]
     pub(super) fn recover_interrupted_event(&mut self, injected: Option<Event>) {
         let info = self.vmcb.exitintinfo();
-        let kind = match info.r#type() {
+        let kind = match info.event_type() {
             EventType::INTR => InterruptionType::EXTERNAL_INTERRUPT,
             EventType::NMI => InterruptionType::NMI,
             EventType::EXCEPTION => InterruptionType::HARDWARE_EXCEPTION,
@@ -148,7 +148,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// NMIs are open again when the guest has left the IRET behind.
     fn notice_nmi_return(&mut self) {
-        if let NmiState::Returning { rip, stepping: false } = self.nmi
+        if let NmiState::Returning { rip, .. } = self.nmi
             && rip != self.vmcb.rip()
         {
             self.nmi = NmiState::Open;

@@ -13,7 +13,7 @@ pub(super) fn rights(attributes: SegmentAttributes) -> SegmentAccessRights {
     if !attributes.contains(SegmentAttributes::P) {
         return SegmentAccessRights::UNUSABLE;
     }
-    let mut rights = SegmentAccessRights::P.with_type(attributes.r#type()).with_dpl(attributes.dpl());
+    let mut rights = SegmentAccessRights::P.with_segment_type(attributes.segment_type()).with_dpl(attributes.dpl());
     for (theirs, ours) in FLAGS {
         rights.set(ours, attributes.contains(theirs));
     }
@@ -25,7 +25,7 @@ pub(super) fn attributes(rights: SegmentAccessRights) -> SegmentAttributes {
     if rights.contains(SegmentAccessRights::UNUSABLE) {
         return SegmentAttributes::empty();
     }
-    let mut attributes = SegmentAttributes::empty().with_type(rights.r#type()).with_dpl(rights.dpl());
+    let mut attributes = SegmentAttributes::empty().with_segment_type(rights.segment_type()).with_dpl(rights.dpl());
     attributes.set(SegmentAttributes::P, rights.contains(SegmentAccessRights::P));
     for (theirs, ours) in FLAGS {
         attributes.set(theirs, rights.contains(ours));

@@ -71,14 +71,14 @@ impl<S: FrameSource> VmxPerCpu<S> {
         check_fixed_bits(capabilities)?;
         let vmxon_region = Region::new(capabilities)?;
         let cpu = CpuIndex::claim(self.number)?;
-        let had_vmxe = Cr4::from_bits(host::cr4_bits()).contains(Cr4::VMXE);
+        let had_vmxe = host::cr4().contains(Cr4::VMXE);
         // SAFETY: the CPU has VMX and the feature control allows it, so VMXE may be 1.
-        unsafe { write_cr4(Cr4::from_bits(host::cr4_bits()).with(Cr4::VMXE)) };
+        unsafe { write_cr4(host::cr4().with(Cr4::VMXE)) };
         // SAFETY: CR4.VMXE is 1 now, CR0 and CR4 were checked, and `Enabled` keeps the region until VMXOFF.
         if let Err(error) = unsafe { instructions::vmxon(vmxon_region.address()) } {
             if !had_vmxe {
                 // SAFETY: the CPU is not in VMX operation; this is the value from before.
-                unsafe { write_cr4(Cr4::from_bits(host::cr4_bits()).without(Cr4::VMXE)) };
+                unsafe { write_cr4(host::cr4().without(Cr4::VMXE)) };
             }
             cpu.release();
             return Err(match error {
@@ -108,7 +108,7 @@ impl<S: FrameSource> VmxPerCpu<S> {
         unsafe { instructions::vmxoff() }?;
         if !enabled.had_vmxe {
             // SAFETY: outside VMX operation VMXE may be 0, as it was before.
-            unsafe { write_cr4(Cr4::from_bits(host::cr4_bits()).without(Cr4::VMXE)) };
+            unsafe { write_cr4(host::cr4().without(Cr4::VMXE)) };
         }
         enabled.cpu.release();
         self.enabled = None;
@@ -152,7 +152,7 @@ fn check_fixed_bits(capabilities: &Capabilities) -> Result {
     if !capabilities.cr0_allowed.contains(cr0) {
         return Err(Error::Unsupported("the host's CR0 has bits that VMX does not allow"));
     }
-    let cr4 = Cr4::from_bits(host::cr4_bits()).with(Cr4::VMXE);
+    let cr4 = host::cr4().with(Cr4::VMXE);
     if !cr4.contains(capabilities.cr4_fixed_to_1) || !capabilities.cr4_allowed.contains(cr4) {
         return Err(Error::Unsupported("the host's CR4 has bits that VMX does not allow"));
     }

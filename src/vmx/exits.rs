@@ -121,17 +121,16 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The VMM is told, and the next run goes on behind the instruction.
     fn leave_with_skip(&mut self, vmcs: &Vmcs<'_>, exit: VmExit) -> Outcome {
-        self.guest.pending = Pending::Skip { length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 };
+        self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
         Outcome::Exit(exit)
     }
 
     fn io_instruction(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
         let qualification = IoQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
-        let width = match qualification.size() {
-            IoAccessSize::ONE_BYTE => Width::Byte,
-            IoAccessSize::TWO_BYTE => Width::Word,
-            _ => Width::Dword,
-        };
+        // The field holds the number of bytes less one, of which 3 bytes do not exist.
+        const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Dword];
+        const _: () = assert!(IoAccessSize::TWO_BYTE.0 == 1 && IoAccessSize::FOUR_BYTE.0 == 3);
+        let width = WIDTHS[usize::from(qualification.size().0 & 3)];
         if qualification.contains(IoQualification::STRING) {
             return self.string_io(vmcs, qualification, width);
         }
@@ -141,7 +140,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             self.guest.pending = Pending::In { width, length };
             Outcome::Exit(VmExit::IoRead { port, width })
         } else {
-            self.guest.pending = Pending::Skip { length };
+            self.guest.skip = length;
             let data = (self.guest.registers.rax & width.mask()) as u32;
             Outcome::Exit(VmExit::IoWrite { port, width, data })
         }
@@ -188,7 +187,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Vendor(VendorMsr::Tsc) => vmcs.write(TSC_OFFSET, value.wrapping_sub(timestamp())),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
-                self.guest.pending = Pending::MsrWrite { length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 };
+                self.guest.pending = Pending::MsrWrite;
+                self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
                 return Outcome::Exit(VmExit::MsrWrite { msr: msr.0, value });
             }
         }
@@ -211,15 +211,15 @@ impl<S: FrameSource> VmxVcpu<S> {
         let mask = if cs_long { Width::Qword.mask() } else { Width::Dword.mask() };
         match (qualification.access_type(), qualification.cr_number()) {
             (CrAccessType::MOV_TO_CR, 0) => {
-                let value = self.register(vmcs, register) & mask;
+                let value = self.read_register(vmcs, register) & mask;
                 self.finish_control_write(vmcs, state.write_cr0(value, cs_long))
             }
             (CrAccessType::MOV_TO_CR, 4) => {
-                let value = self.register(vmcs, register) & mask;
+                let value = self.read_register(vmcs, register) & mask;
                 self.finish_control_write(vmcs, state.write_cr4(value, self.guest.offered, vmcs.read(GUEST_CR3)))
             }
             (CrAccessType::MOV_TO_CR, 8) => {
-                let value = self.register(vmcs, register);
+                let value = self.read_register(vmcs, register);
                 if value > 0xf {
                     return self.raise(Event::general_protection());
                 }
@@ -227,7 +227,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.skipped(vmcs)
             }
             (CrAccessType::MOV_FROM_CR, 8) => {
-                self.set_register(vmcs, register, self.guest.events.task_priority().into());
+                self.write_register(vmcs, register, self.guest.events.task_priority().into());
                 self.skipped(vmcs)
             }
             (CrAccessType::CLTS, _) => self.finish_control_write(vmcs, state.write_cr0(state.cr0.without(Cr0::TS).bits(), cs_long)),
@@ -265,9 +265,9 @@ impl<S: FrameSource> VmxVcpu<S> {
         let register = RegisterIndex::new(qualification.register().0);
         let number = crate::guest::debug::canonical_number(qualification.dr_number());
         if qualification.contains(MovDrQualification::DIRECTION_FROM_DR) {
-            self.set_register(vmcs, register, crate::guest::debug::read(&self.guest.debug, number));
+            self.write_register(vmcs, register, crate::guest::debug::read(&self.guest.debug, number));
         } else {
-            let value = self.register(vmcs, register);
+            let value = self.read_register(vmcs, register);
             if crate::guest::debug::write(&mut self.guest.debug, number, value).is_err() {
                 return self.raise(Event::general_protection());
             }

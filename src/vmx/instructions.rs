@@ -2,7 +2,7 @@
 //!
 //! Intel SDM volume 3, chapter "VMX Instruction Reference", "Conventions": CF says VMfailInvalid, ZF VMfailValid.
 
-use core::arch::asm;
+use core::{arch::asm, mem::MaybeUninit};
 
 use crate::{
     Error, Result, VmxInstruction,
@@ -76,10 +76,12 @@ pub(super) unsafe fn vmptrld(region: u64) -> Result {
 /// This CPU is in VMX operation.
 #[inline(always)]
 pub(super) unsafe fn vmptrst() -> u64 {
-    let mut region = 0u64;
-    // SAFETY: the caller vouches for VMX operation; the instruction stores 8 bytes into `region`.
-    unsafe { asm!("vmptrst [{}]", in(reg) &raw mut region, options(nostack)) };
-    region
+    let mut region = MaybeUninit::<u64>::uninit();
+    // SAFETY: the caller vouches for VMX operation, where the instruction always succeeds and stores 8 bytes.
+    unsafe {
+        asm!("vmptrst [{}]", in(reg) region.as_mut_ptr(), options(nostack));
+        region.assume_init()
+    }
 }
 
 /// Forgets translations that were derived from EPT.

@@ -14,7 +14,7 @@ pub use hardware::Hardware;
 
 /// Where the fields of a loaded VMCS are: in the CPU, or in a map for tests.
 pub trait Backend {
-    /// The field's value; 0 for a field that is not there.
+    /// The field's value; of a field that is not there some number.
     fn read(&self, encoding: u32) -> u64;
 
     /// Writes the field, where that cannot fail: the field exists and is writable.

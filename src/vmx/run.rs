@@ -24,42 +24,36 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU.
     pub fn run(&mut self) -> Result<VmExit> {
         let _interrupts_off = InterruptsOff::new();
-        let cpu = self.check_owner()?;
+        let (cpu, cr4) = self.check_owner()?;
         let vmcs = self.vmcs();
-        self.guest.handle.set_running_on(Some(cpu.number()));
-        self.refresh_host_state(&vmcs, false);
+        self.guest.handle.enter_run(cpu);
+        self.refresh_host_state(&vmcs, cr4, false);
         self.guest.xstate.enter_run();
         host::set_cr2(self.guest.cr2);
         let exit = self.run_until_exit(&vmcs);
         self.guest.cr2 = host::cr2();
         self.guest.xstate.leave_run();
-        self.guest.handle.set_running_on(None);
-        exit
+        self.guest.handle.leave_run();
+        Ok(exit)
     }
 
-    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) -> Result<VmExit> {
-        let mut skipped = match core::mem::take(&mut self.guest.pending) {
-            Pending::Skip { length } => {
-                self.skip_by(vmcs, length);
-                true
-            }
-            // WRMSR that the VMM let pass.
-            Pending::MsrWrite { length } => {
-                self.skip_by(vmcs, length);
-                true
-            }
-            // An unanswered read is executed, and asked, again.
-            _ => false,
-        };
+    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) -> VmExit {
+        // A read that the VMM did not answer is executed, and asked, again.
+        self.guest.pending = Pending::None;
+        let length = core::mem::take(&mut self.guest.skip);
+        let mut skipped = length != 0;
+        if skipped {
+            self.skip_by(vmcs, length.into());
+        }
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
                 self.keep_skip(vmcs, skipped);
-                return Ok(VmExit::Interrupted);
+                return VmExit::Interrupted;
             }
             let mut injected = None;
             if self.guest.events.any() {
                 if self.guest.events.is_shutdown() {
-                    return Ok(VmExit::Shutdown);
+                    return VmExit::Shutdown;
                 }
                 injected = self.plan_events(vmcs, skipped);
             }
@@ -73,7 +67,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context)
             };
             if !entered {
-                return Ok(self.entry_failed(injected, 0, super::instructions::instruction_error(), 0));
+                return self.entry_failed(injected, 0, super::instructions::instruction_error(), 0);
             }
             let reason = vmcs.read(EXIT_REASON);
             // The whole word at once: no flag set, and the most frequent exit first.
@@ -86,13 +80,13 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
-                return Ok(self.entry_failed(injected, reason.bits(), 0, qualification));
+                return self.entry_failed(injected, reason.bits(), 0, qualification);
             }
             self.launched = true;
             match self.handle_exit(vmcs, reason) {
                 exits::Outcome::Again => skipped = false,
                 exits::Outcome::Skipped => skipped = true,
-                exits::Outcome::Exit(exit) => return Ok(exit),
+                exits::Outcome::Exit(exit) => return exit,
             }
         }
     }
@@ -100,18 +94,13 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// CPUID is answered from the policy's table.
     #[inline]
     pub(super) fn execute_cpuid(&mut self) {
-        let registers = &mut self.guest.registers;
-        let entry = self.cpuid.lookup(registers.rax as u32, registers.rcx as u32);
-        registers.rax = entry.eax.into();
-        registers.rbx = entry.ebx.into();
-        registers.rcx = entry.ecx.into();
-        registers.rdx = entry.edx.into();
+        self.cpuid.execute(&mut self.guest.registers);
     }
 
     /// Goes on behind the instruction that exited.
     #[inline]
     pub(super) fn skip(&mut self, vmcs: &Vmcs<'_>) {
-        self.skip_by(vmcs, vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8);
+        self.skip_by(vmcs, vmcs.read(VM_EXIT_INSTRUCTION_LENGTH));
     }
 
     /// Goes on `length` bytes behind the guest's RIP, as the CPU would after executing that instruction.
@@ -119,7 +108,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The shadow of an STI or MOV SS before it ends too. Writing that to the VMCS is left to `plan_events`: with no event
     /// to inject, no single-step and no breakpoint the guest cannot tell, and most skips are spared a VMREAD.
     #[inline]
-    pub(super) fn skip_by(&mut self, vmcs: &Vmcs<'_>, length: u8) {
+    pub(super) fn skip_by(&mut self, vmcs: &Vmcs<'_>, length: u32) {
         let rip: u64 = vmcs.read(GUEST_RIP);
         let mut next = rip.wrapping_add(length.into());
         if (rip ^ next) >> 32 != 0 && !is_64_bit(vmcs) {
@@ -160,12 +149,12 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// A general-purpose register of the guest, RSP included.
-    pub(super) fn register(&self, vmcs: &Vmcs<'_>, index: RegisterIndex) -> u64 {
+    pub(super) fn read_register(&self, vmcs: &Vmcs<'_>, index: RegisterIndex) -> u64 {
         if index == RegisterIndex::RSP { vmcs.read(GUEST_RSP) } else { self.guest.registers.get(index) }
     }
 
     /// Sets a general-purpose register of the guest, RSP included.
-    pub(super) fn set_register(&mut self, vmcs: &Vmcs<'_>, index: RegisterIndex, value: u64) {
+    pub(super) fn write_register(&mut self, vmcs: &Vmcs<'_>, index: RegisterIndex, value: u64) {
         if index == RegisterIndex::RSP {
             vmcs.write(GUEST_RSP, value);
         } else {

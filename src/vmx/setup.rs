@@ -330,37 +330,35 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.host = HostState { saved, ..HostState::default() };
         // HOST_RSP and HOST_RIP are written by the next entry.
         self.context.host_rsp = 0;
-        self.refresh_host_state(vmcs, true);
+        self.refresh_host_state(vmcs, host::cr4(), true);
         Ok(())
     }
 
     /// What goes stale when the host's thread moves on between two runs, by comparison; all of it when `force` says so.
     #[inline]
-    pub(super) fn refresh_host_state(&mut self, vmcs: &Vmcs<'_>, force: bool) {
-        let cr4 = host::cr4_bits();
-        let now = HostState {
-            cr0: host::cr0(),
-            cr3: host::cr3(),
-            cr4,
-            fs_base: host::fs_base(Cr4::from_bits(cr4)),
-            gs_base: host::gs_base(Cr4::from_bits(cr4)),
-            saved: self.host.saved,
-        };
-        if force || now.cr3 != self.host.cr3 {
-            vmcs.write(HOST_CR3, now.cr3);
+    pub(super) fn refresh_host_state(&mut self, vmcs: &Vmcs<'_>, cr4: Cr4, force: bool) {
+        let (cr0, cr3) = (host::cr0(), host::cr3());
+        let (fs_base, gs_base) = (host::fs_base(cr4), host::gs_base(cr4));
+        if force || cr3 != self.host.cr3 {
+            self.host.cr3 = cr3;
+            vmcs.write(HOST_CR3, cr3);
         }
-        if force || now.gs_base != self.host.gs_base {
-            vmcs.write(HOST_GS_BASE, now.gs_base);
+        if force || gs_base != self.host.gs_base {
+            self.host.gs_base = gs_base;
+            vmcs.write(HOST_GS_BASE, gs_base);
         }
-        if force || now.fs_base != self.host.fs_base {
-            vmcs.write(HOST_FS_BASE, now.fs_base);
+        if force || fs_base != self.host.fs_base {
+            self.host.fs_base = fs_base;
+            vmcs.write(HOST_FS_BASE, fs_base);
         }
-        if force || now.cr0 != self.host.cr0 || now.cr4 != self.host.cr4 {
-            vmcs.write(HOST_CR0, Cr0::from_bits(now.cr0));
-            vmcs.write(HOST_CR4, Cr4::from_bits(now.cr4));
+        if force || cr0 != self.host.cr0 {
+            self.host.cr0 = cr0;
+            vmcs.write(HOST_CR0, Cr0::from_bits(cr0));
         }
-        (self.host.cr0, self.host.cr3, self.host.cr4) = (now.cr0, now.cr3, now.cr4);
-        (self.host.fs_base, self.host.gs_base) = (now.fs_base, now.gs_base);
+        if force || cr4 != self.host.cr4 {
+            self.host.cr4 = cr4;
+            vmcs.write(HOST_CR4, cr4);
+        }
     }
 }
 

@@ -168,7 +168,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         let cr0 = (control.cr0.without(Cr0::CD.with(Cr0::NW)) | cr0_fixed) & capabilities.cr0_allowed;
         // Machine checks are the host's: were they off while the guest runs, one would shut the machine down.
-        let host_mce = Cr4::from_bits(self.host.cr4) & Cr4::MCE;
+        let host_mce = self.host.cr4 & Cr4::MCE;
         let cr4 = control.cr4 | capabilities.cr4_fixed_to_1 | host_mce;
         vmcs.write(GUEST_CR0, cr0);
         vmcs.write(CR0_READ_SHADOW, control.cr0);
@@ -179,6 +179,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         self.controls.entry.set(EntryControls::IA32E_MODE_GUEST, control.efer.contains(Efer::LMA));
         vmcs.write(VM_ENTRY_CONTROLS, self.controls.entry);
+        self.guest.xstate.follow_cr4(control.cr4);
         self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
     guest::{
         cpuid::CpuidPolicy,
         events::Event,
-        registers::{GuestRegisters, StartState, SystemRegisters},
+        registers::{GuestRegisters, RegisterIndex, StartState, SystemRegisters},
         state::GuestState,
     },
     host::{self, InterruptsOff},
@@ -22,7 +22,7 @@ use crate::{
         intel::{
             msrs::EptVpidCap,
             structures::{EptMemoryType, EptPointer, InveptType, InvvpidType},
-            vmcs::EPT_POINTER,
+            vmcs::{EPT_POINTER, GUEST_RSP},
         },
         x86::registers::Cr4,
     },
@@ -64,7 +64,7 @@ unsafe impl<S: FrameSource> Send for VmxVcpu<S> {}
 pub(super) struct HostState {
     pub(super) cr0: u64,
     pub(super) cr3: u64,
-    pub(super) cr4: u64,
+    pub(super) cr4: Cr4,
     pub(super) fs_base: u64,
     pub(super) gs_base: u64,
     pub(super) saved: super::setup::SavedHost,
@@ -161,6 +161,20 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The guest's general-purpose registers, to change them.
     pub fn registers_mut(&mut self) -> &mut GuestRegisters {
         &mut self.guest.registers
+    }
+
+    /// Sets a general-purpose register, RSP included.
+    pub fn set_register(&mut self, register: RegisterIndex, value: u64) {
+        self.guest.registers.set(register, value);
+        if register == RegisterIndex::RSP {
+            let written = self.with_vmcs(|_, vmcs| {
+                vmcs.write(GUEST_RSP, value);
+                Ok(())
+            });
+            if let Err(error) = written {
+                log::error!("RSP was not set: {error}");
+            }
+        }
     }
 
     /// The policy that answers the guest's CPUID.
@@ -303,15 +317,15 @@ impl<S: FrameSource> VmxVcpu<S> {
         unsafe { Vmcs::assume_current(&self.capabilities.allowed) }
     }
 
-    /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current.
+    /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current. The result is that CPU and its CR4.
     #[inline]
-    pub(super) fn check_owner(&self) -> Result<CpuIndex> {
+    pub(super) fn check_owner(&self) -> Result<(CpuIndex, Cr4)> {
         let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+        let cr4 = host::cr4();
         // VMPTRST outside VMX operation would fault, and CR4 says so at little cost.
         // SAFETY: VMXE is 1 only on CPUs that were enabled, which are in VMX operation.
-        let here = Cr4::from_bits(host::cr4_bits()).contains(Cr4::VMXE)
-            && unsafe { instructions::vmptrst() } == self.region.address();
-        if here { Ok(cpu) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
+        let here = cr4.contains(Cr4::VMXE) && unsafe { instructions::vmptrst() } == self.region.address();
+        if here { Ok((cpu, cr4)) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
     }
 
     /// Runs `f` with the VMCS current: the bound one, or loaded for the moment.

@@ -116,13 +116,18 @@ impl Apt {
         for emulator in wanted {
             let (there, absent): (Vec<&str>, Vec<&str>) = packages(*emulator).iter().partition(|name| is_known(name));
             if !absent.is_empty() {
-                progress.say(&format!("setup: this distribution has no package {}", absent.join(", ")));
+                progress
+                    .say(&format!("setup: this distribution has no package {}; going on without", absent.join(", ")));
             }
-            let reason = if there.is_empty() {
-                Some(format!("this distribution has no package {}", absent.join(", ")))
-            } else {
-                self.run(&[&["install", "-y", "--no-install-recommends"], there.as_slice()].concat(), progress).err()
-            };
+            let mut reason = None;
+            if !there.is_empty() {
+                reason = self
+                    .run(&[&["install", "-y", "--no-install-recommends"], there.as_slice()].concat(), progress)
+                    .err();
+            }
+            if !absent.is_empty() {
+                reason = Some(format!("this distribution has no package {}", absent.join(", ")));
+            }
             missing.extend(reason.map(|reason| (*emulator, reason)));
         }
         missing

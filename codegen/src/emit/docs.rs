@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use crate::model::{Cite, Head, Spec, Type, Vendor};
+use crate::model::{Cite, Head, Module, Spec, Type, Vendor};
 
 /// Writes doc comments that cite manuals.
 pub(super) struct Docs<'s> {
@@ -43,9 +43,13 @@ impl Docs<'_> {
     }
 }
 
-/// A link to a type.
-pub(super) fn link(ty: &Type) -> String {
-    format!("[`{0}`](crate::spec::{1}::{2}::{0})", ty.name, ty.vendor.name(), ty.module)
+/// A link to a type, from the module `from`.
+pub(super) fn link(ty: &Type, from: &Module) -> String {
+    let (vendor, module) = (ty.vendor.name(), ty.module.as_str());
+    if (from.vendor.name(), from.name.as_str()) == (vendor, module) {
+        return format!("[`{}`]", ty.name);
+    }
+    format!("[`{0}`](crate::spec::{vendor}::{module}::{0})", ty.name)
 }
 
 /// Doc comment lines.

@@ -13,7 +13,8 @@ use super::tokens::hex;
 impl Emitter<'_> {
     pub(super) fn exit_reasons(&self) -> TokenStream {
         let doc = doc(&["A basic exit reason of VMX. Numbers that no table lists are possible."]);
-        let values: Vec<_> = self.spec.exits_of(Vendor::Intel).map(|row| value(row, row.number.value.to_string())).collect();
+        let values: Vec<_> =
+            self.spec.exits_of(Vendor::Intel).map(|row| value(row, row.number.value.to_string())).collect();
         self.open_enum(doc, "ExitReason", 16, &values)
     }
 
@@ -25,7 +26,9 @@ impl Emitter<'_> {
     }
 
     pub(super) fn instruction_errors(&self) -> TokenStream {
-        let doc = doc(&["Why a VMX instruction failed: the VM-instruction error field. Numbers that no table lists are possible."]);
+        let doc = doc(&[
+            "Why a VMX instruction failed: the VM-instruction error field. Numbers that no table lists are possible.",
+        ]);
         let rows = &self.spec.instruction_errors;
         let value = |row: &'_ crate::model::InstructionError| row.number.value.to_string();
         let values: Vec<_> =

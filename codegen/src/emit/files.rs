@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::{fs, io};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::TokenStream;
+
+use super::render::render;
 
 /// The first line of every generated file.
 const HEADER: &str = "// Generated from the tables in spec/ by x86_vcpu_codegen. Edit those instead.\n";
@@ -29,16 +31,11 @@ impl GeneratedFiles {
         self.files.push(GeneratedFile { path, tokens });
     }
 
-    /// Writes every file under `out`.
+    /// Writes every file under `out`. A file that would not change is not touched.
     pub fn write(&self, out: &Path) -> io::Result<()> {
-        self.write_with(out, |tokens| Ok(lines(tokens)))
-    }
-
-    /// Writes every file under `out`, as `format` renders it. A file that would not change is not touched.
-    pub fn write_with(&self, out: &Path, format: impl Fn(&TokenStream) -> io::Result<String>) -> io::Result<()> {
         for file in &self.files {
             let path = out.join(&file.path);
-            let text = format!("{HEADER}{}", format(&file.tokens)?);
+            let text = format!("{HEADER}\n{}", render(&file.tokens));
             if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
                 continue;
             }
@@ -47,23 +44,4 @@ impl GeneratedFiles {
         }
         Ok(())
     }
-}
-
-/// The tokens with a line per item, so that a compiler error shows something readable.
-fn lines(tokens: &TokenStream) -> String {
-    let (mut text, mut line) = (String::new(), TokenStream::new());
-    for token in tokens.clone() {
-        let ends = match &token {
-            TokenTree::Punct(punct) => punct.as_char() == ';',
-            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
-            _ => false,
-        };
-        line.extend([token]);
-        if ends {
-            text.push_str(&std::mem::take(&mut line).to_string());
-            text.push('\n');
-        }
-    }
-    text.push_str(&line.to_string());
-    text
 }

@@ -16,7 +16,13 @@ impl Emitter<'_> {
         let Some(name) = member.ty.as_ref().filter(|_| !member.bits.is_empty()) else { return TokenStream::new() };
         let Some(ty) = self.types.get(&name.value) else { return TokenStream::new() };
         let doc = self.docs.item(&member.head, &facts(member));
-        self.word(&Word { doc, name: &name.value, width: ty.width, parts: Part::of_fields(&member.bits), ones: ones_of(&member.bits) })
+        self.word(&Word {
+            doc,
+            name: &name.value,
+            width: ty.width,
+            parts: Part::of_fields(&member.bits),
+            ones: ones_of(&member.bits),
+        })
     }
 
     /// The VMCB and its clean bits.
@@ -136,8 +142,16 @@ impl Emitter<'_> {
         let (field, ty) = (field_name(self.spec, member), self.member_type(member));
         let setter = format_ident!("set_{}", plain_name(self.spec, member));
         let by_reference = !matches!(member.size.value, 1 | 2 | 4 | 8);
-        let get = if by_reference { quote! { &self.#field } } else { quote! { self.#field } };
-        let get_ty = if by_reference { quote! { &#ty } } else { ty.clone() };
+        let get = if by_reference {
+            quote! { &self.#field }
+        } else {
+            quote! { self.#field }
+        };
+        let get_ty = if by_reference {
+            quote! { &#ty }
+        } else {
+            ty.clone()
+        };
         let mark = member.clean.as_ref().map(|group| {
             let group = ident(&group.value);
             quote! { self.clean_bits = self.clean_bits.without(CleanBits::#group); }

@@ -11,6 +11,7 @@ mod intercepts;
 mod layouts;
 mod members;
 mod msrs;
+mod render;
 mod tokens;
 mod words;
 
@@ -41,7 +42,7 @@ const MODULES: [(Vendor, &str); 7] = [
     (Vendor::Amd, "vmcb"),
 ];
 
-/// Turns a spec that [`crate::lint`] has nothing against into Rust.
+/// Turns a spec that [`crate::lint()`] has nothing against into Rust.
 pub fn emit(spec: &Spec) -> GeneratedFiles {
     let emitter = Emitter { spec, types: Types::of(spec), docs: Docs { spec } };
     let mut modules: BTreeMap<(Vendor, &str), TokenStream> = BTreeMap::new();

@@ -158,8 +158,16 @@ fn value_type(ty: Option<&Type>, width: u32, raw: TokenStream) -> (TokenStream, 
         }
         Some(ty) => {
             let path = path(ty);
-            let inner = if ty.is_enum { quote! { value.0 } } else { quote! { value.bits() } };
-            let value = if ty.is_enum { quote! { #path(#raw) } } else { quote! { #path::from_bits(#raw) } };
+            let inner = if ty.is_enum {
+                quote! { value.0 }
+            } else {
+                quote! { value.bits() }
+            };
+            let value = if ty.is_enum {
+                quote! { #path(#raw) }
+            } else {
+                quote! { #path::from_bits(#raw) }
+            };
             (path, value, inner)
         }
     }

@@ -18,7 +18,10 @@ pub(super) fn vmcb(spec: &Spec) -> Table {
 
 /// The same for the VMSA, which has one area and no clean bits.
 pub(super) fn vmsa(spec: &Spec) -> Table {
-    Table { name: "vmsa", rows: spec.members_of(Area::Vmsa).flat_map(|member| rows(spec, member, Vec::new())).collect() }
+    Table {
+        name: "vmsa",
+        rows: spec.members_of(Area::Vmsa).flat_map(|member| rows(spec, member, Vec::new())).collect(),
+    }
 }
 
 fn rows(spec: &Spec, member: &Member, place: Row) -> Vec<Row> {
@@ -44,11 +47,16 @@ fn rows(spec: &Spec, member: &Member, place: Row) -> Vec<Row> {
 
 pub(super) fn svm_intercepts(spec: &Spec) -> Table {
     let rows = spec.intercepts.iter().map(|intercept| {
-        row(spec, intercept.module, &intercept.head, [
-            ("word", json!(intercept.word.value)),
-            ("bit", json!(intercept.bit.value)),
-            ("reserved", json!(intercept.reserved)),
-        ])
+        row(
+            spec,
+            intercept.module,
+            &intercept.head,
+            [
+                ("word", json!(intercept.word.value)),
+                ("bit", json!(intercept.bit.value)),
+                ("reserved", json!(intercept.reserved)),
+            ],
+        )
     });
     Table { name: "svm_intercepts", rows: rows.collect() }
 }

@@ -11,15 +11,20 @@ pub(super) fn vmcs(spec: &Spec) -> Table {
             Width::Natural => json!("natural"),
             other => json!(other.bits()),
         };
-        row(spec, field.module, &field.head, [
-            ("encoding", json!(field.encoding.value)),
-            ("width", width),
-            ("group", json!(field.group.value.name())),
-            ("access", json!(field.access.value.name())),
-            ("type", json!(field.ty.as_ref().map(|ty| &ty.value))),
-            ("exists_if", json!(field.exists_if.as_ref().map(|condition| condition.value.to_string()))),
-            ("retired", json!(field.retired)),
-        ])
+        row(
+            spec,
+            field.module,
+            &field.head,
+            [
+                ("encoding", json!(field.encoding.value)),
+                ("width", width),
+                ("group", json!(field.group.value.name())),
+                ("access", json!(field.access.value.name())),
+                ("type", json!(field.ty.as_ref().map(|ty| &ty.value))),
+                ("exists_if", json!(field.exists_if.as_ref().map(|condition| condition.value.to_string()))),
+                ("retired", json!(field.retired)),
+            ],
+        )
     });
     Table { name: "vmcs", rows: rows.collect() }
 }
@@ -27,13 +32,18 @@ pub(super) fn vmcs(spec: &Spec) -> Table {
 pub(super) fn vmx_controls(spec: &Spec) -> Table {
     let rows = spec.controls.iter().flat_map(|control| {
         control.bits.iter().map(move |bit| {
-            row(spec, control.module, &bit.head, [
-                ("word", json!(control.id.value.name())),
-                ("bit", json!(bit.bit.value)),
-                ("default1", json!(bit.default1)),
-                ("reserved", json!(bit.reserved)),
-                ("retired", json!(bit.retired)),
-            ])
+            row(
+                spec,
+                control.module,
+                &bit.head,
+                [
+                    ("word", json!(control.id.value.name())),
+                    ("bit", json!(bit.bit.value)),
+                    ("default1", json!(bit.default1)),
+                    ("reserved", json!(bit.reserved)),
+                    ("retired", json!(bit.retired)),
+                ],
+            )
         })
     });
     Table { name: "vmx_controls", rows: rows.collect() }

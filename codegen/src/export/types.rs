@@ -12,10 +12,12 @@ pub(super) fn bits(field: &LayoutField) -> Value {
 
 pub(super) fn msrs(spec: &Spec) -> Table {
     let rows = spec.msrs.iter().map(|msr| {
-        row(spec, msr.module, &msr.head, [
-            ("address", json!(msr.address.value)),
-            ("layout", json!(msr.layout.as_ref().map(|layout| &layout.value))),
-        ])
+        row(
+            spec,
+            msr.module,
+            &msr.head,
+            [("address", json!(msr.address.value)), ("layout", json!(msr.layout.as_ref().map(|layout| &layout.value)))],
+        )
     });
     Table { name: "msrs", rows: rows.collect() }
 }
@@ -24,13 +26,18 @@ pub(super) fn msrs(spec: &Spec) -> Table {
 pub(super) fn layouts(spec: &Spec) -> Table {
     let rows = spec.layouts.iter().flat_map(|layout| {
         layout.fields.iter().map(move |field| {
-            row(spec, layout.module, &field.head, [
-                ("layout", json!(layout.head.name())),
-                ("width", json!(layout.width)),
-                ("bits", bits(field)),
-                ("type", json!(field.ty.as_ref().map(|ty| &ty.value))),
-                ("reserved", json!(field.reserved)),
-            ])
+            row(
+                spec,
+                layout.module,
+                &field.head,
+                [
+                    ("layout", json!(layout.head.name())),
+                    ("width", json!(layout.width)),
+                    ("bits", bits(field)),
+                    ("type", json!(field.ty.as_ref().map(|ty| &ty.value))),
+                    ("reserved", json!(field.reserved)),
+                ],
+            )
         })
     });
     Table { name: "layouts", rows: rows.collect() }
@@ -40,11 +47,16 @@ pub(super) fn layouts(spec: &Spec) -> Table {
 pub(super) fn enums(spec: &Spec) -> Table {
     let rows = spec.enums.iter().flat_map(|table| {
         table.values.iter().map(move |value| {
-            row(spec, table.module, &value.head, [
-                ("enum", json!(table.head.name())),
-                ("width", json!(table.width)),
-                ("number", json!(value.number.value)),
-            ])
+            row(
+                spec,
+                table.module,
+                &value.head,
+                [
+                    ("enum", json!(table.head.name())),
+                    ("width", json!(table.width)),
+                    ("number", json!(value.number.value)),
+                ],
+            )
         })
     });
     Table { name: "enums", rows: rows.collect() }

@@ -30,7 +30,11 @@ fn own(member: &Member, out: &mut Vec<Diagnostic>) {
     // Reserved members become bytes, which stand anywhere.
     if matches!(size, 2 | 4 | 8) && offset % size != 0 && member.reserved.is_none() {
         let error = Diagnostic::new(member.offset.span, format!("{name} is not aligned to its {size} bytes"));
-        out.push(error.help(format!("the nearest such offsets are {:#x} and {:#x}", offset - offset % size, offset.next_multiple_of(size))));
+        out.push(error.help(format!(
+            "the nearest such offsets are {:#x} and {:#x}",
+            offset - offset % size,
+            offset.next_multiple_of(size)
+        )));
     }
 }
 
@@ -41,7 +45,8 @@ fn order(area: Area, members: &[&Member], out: &mut Vec<Diagnostic>) {
         let (offset, name) = (member.offset.value, member.head.name());
         match last {
             Some(last) if offset < end => {
-                let message = format!("{name} starts at {offset:#x}, within {} that ends at {end:#x}", last.head.name());
+                let message =
+                    format!("{name} starts at {offset:#x}, within {} that ends at {end:#x}", last.head.name());
                 let error = Diagnostic::new(member.offset.span, message).label(name);
                 out.push(error.related(last.offset.span, format!("{} is here", last.head.name())));
             }
@@ -60,7 +65,8 @@ fn order(area: Area, members: &[&Member], out: &mut Vec<Diagnostic>) {
 
 fn gap(area: Area, from: u64, to: u64, span: Span) -> Diagnostic {
     let message = format!("no member of area `{}` has the bytes from {from:#x} to {to:#x}", area.name());
-    Diagnostic::new(span, message).help(format!("reserved bytes are listed too: `offset = {from:#x}`, `size = {}`", to - from))
+    Diagnostic::new(span, message)
+        .help(format!("reserved bytes are listed too: `offset = {from:#x}`, `size = {}`", to - from))
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ fn word(fields: &[LayoutField], width: u64, out: &mut Vec<Diagnostic>) {
             continue;
         }
         if u64::from(bits.high) >= width {
-            out.push(Diagnostic::new(bits.span, format!("bit {} of {name} is not in a word of {width} bits", bits.high)));
+            out.push(Diagnostic::new(
+                bits.span,
+                format!("bit {} of {name} is not in a word of {width} bits", bits.high),
+            ));
         }
         let before = fields[..index].iter().filter(|other| other.bits.high >= other.bits.low);
         if let Some(other) = before.into_iter().find(|other| other.bits.mask() & bits.mask() != 0) {

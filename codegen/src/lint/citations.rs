@@ -61,7 +61,8 @@ mod tests {
     fn two_documents_with_one_id() {
         let found = after("manuals.toml", "id = \"sdm4\"", "id = \"sdm3\"");
         let title = |n| format!("Software Developer's Manual, Volume {n}");
-        let message = format!("{}: Registers has the id `sdm3`, which is that of {}: System already", title(4), title(3));
+        let message =
+            format!("{}: Registers has the id `sdm3`, which is that of {}: System already", title(4), title(3));
         assert!(found.contains(&message), "{found:?}");
     }
 }

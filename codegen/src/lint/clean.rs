@@ -17,11 +17,15 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     let Some(first) = spec.clean.first() else { return };
     match spec.members_of(Area::Control).find(|member| member.head.name() == CLEAN_MEMBER) {
         None => {
-            let error = Diagnostic::new(first.head.span, format!("there are clean-bit groups, but no member `{CLEAN_MEMBER}`"));
+            let error =
+                Diagnostic::new(first.head.span, format!("there are clean-bit groups, but no member `{CLEAN_MEMBER}`"));
             out.push(error.help("setters clear bits of that member of the control area"));
         }
         Some(member) if member.size.value != 4 => {
-            out.push(Diagnostic::new(member.size.span, format!("{CLEAN_MEMBER} has 4 bytes, not {}", member.size.value)));
+            out.push(Diagnostic::new(
+                member.size.span,
+                format!("{CLEAN_MEMBER} has 4 bytes, not {}", member.size.value),
+            ));
         }
         Some(_) => {}
     }

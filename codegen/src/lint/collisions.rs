@@ -7,9 +7,28 @@ use super::{Item, unique};
 
 /// Methods that every word has.
 const WORD_METHODS: &[&str] = &[
-    "bits", "contains", "empty", "from_bits", "insert", "intersects", "is_empty", "remove", "set", "with", "without",
+    "bits",
+    "contains",
+    "empty",
+    "from_bits",
+    "insert",
+    "intersects",
+    "is_empty",
+    "remove",
+    "set",
+    "with",
+    "without",
     // Of traits that every word implements.
-    "bitand", "bitor", "clone", "eq", "fmt", "from_raw", "hash", "into_raw", "ne", "not",
+    "bitand",
+    "bitor",
+    "clone",
+    "eq",
+    "fmt",
+    "from_raw",
+    "hash",
+    "into_raw",
+    "ne",
+    "not",
 ];
 
 /// Methods of the VMCB that no member gives it.
@@ -99,7 +118,10 @@ mod tests {
     #[test]
     fn a_flag_that_is_called_like_a_mask() {
         let found = after("intel/structures.toml", "name = \"ACCESSED_AND_DIRTY\"", "name = \"WALK_LENGTH_MASK\"");
-        assert_eq!(found, ["WALK_LENGTH_MASK has the name `WALK_LENGTH_MASK` in Rust, which is that of WALK_LENGTH already"]);
+        assert_eq!(
+            found,
+            ["WALK_LENGTH_MASK has the name `WALK_LENGTH_MASK` in Rust, which is that of WALK_LENGTH already"]
+        );
     }
 
     #[test]

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn two_conditions_with_one_name() {
-        let found = after("intel/vmcs.toml", "exists_if = \"primary.USE_MSR_BITMAPS\"", "exists_if = \"primary.ENABLE_EPT\"");
+        let found =
+            after("intel/vmcs.toml", "exists_if = \"primary.USE_MSR_BITMAPS\"", "exists_if = \"primary.ENABLE_EPT\"");
         assert_eq!(
             found,
             [

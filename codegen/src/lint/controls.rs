@@ -21,7 +21,8 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
             Some(_) => {}
         }
         for msr in [Some(&control.capability), control.true_capability.as_ref()].into_iter().flatten() {
-            let names = || spec.msrs.iter().filter(|row| spec.vendor(row.module) != Vendor::Amd).map(|row| row.head.name());
+            let names =
+                || spec.msrs.iter().filter(|row| spec.vendor(row.module) != Vendor::Amd).map(|row| row.head.name());
             if !names().any(|known| known == msr.value) {
                 out.push(unresolved(msr, "MSR", names()));
             }

@@ -19,14 +19,18 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         }
         let width = field.width.value;
         if encoding >> 13 & 3 != width.code() {
-            let says = Width::ALL.iter().find(|(known, _)| known.code() == encoding >> 13 & 3).map_or("", |(_, name)| *name);
+            let says =
+                Width::ALL.iter().find(|(known, _)| known.code() == encoding >> 13 & 3).map_or("", |(_, name)| *name);
             let message = format!("encoding {encoding:#06x} says width {says}, not {}", width.name());
             let error = Diagnostic::new(span, message).related(field.width.span, "the width is here");
-            out.push(error.help(format!("with that width it would be {:#06x}", encoding & !0x6000 | width.code() << 13)));
+            out.push(
+                error.help(format!("with that width it would be {:#06x}", encoding & !0x6000 | width.code() << 13)),
+            );
         }
         let group = field.group.value;
         if encoding >> 10 & 3 != group.code() {
-            let says = Group::ALL.iter().find(|(known, _)| known.code() == encoding >> 10 & 3).map_or("", |(_, name)| *name);
+            let says =
+                Group::ALL.iter().find(|(known, _)| known.code() == encoding >> 10 & 3).map_or("", |(_, name)| *name);
             let message = format!("encoding {encoding:#06x} says group `{says}`, not `{}`", group.name());
             let error = Diagnostic::new(span, message).related(field.group.span, "the group is here");
             out.push(error.help(format!("in that group it would be {:#06x}", encoding & !0xc00 | group.code() << 10)));

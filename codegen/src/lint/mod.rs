@@ -21,40 +21,42 @@ use std::collections::BTreeMap;
 
 use crate::diagnostics::{self, Diagnostic};
 use crate::load::nearest;
-use crate::model::{Head, Span, Spec, Spanned};
+use crate::model::{Head, Span, Spanned, Spec};
 
 pub(crate) use names::is_keyword;
 
 /// A lint: appends what it finds.
 type Lint = fn(&Spec, &mut Vec<Diagnostic>);
 
-/// None relies on another: each has to bear whatever could be loaded.
-const LINTS: &[Lint] = &[
-    access::lint,
+/// What can be said of rows whatever else could not be loaded. None relies on another: each has to bear any model.
+const OF_ROWS: &[Lint] =
+    &[access::lint, bits::lint, encoding::lint, names::lint, numbers::lint, ranges::lint, unique::lint];
+
+/// What can be said of a whole spec only.
+const OF_SPECS: &[Lint] = &[
     areas::lint,
-    bits::lint,
     citations::lint,
     clean::lint,
     collisions::lint,
     conditions::lint,
     controls::lint,
     empty::lint,
-    encoding::lint,
     intercepts::lint,
-    names::lint,
-    numbers::lint,
-    ranges::lint,
     types::lint,
-    unique::lint,
 ];
 
 /// Every mistake, in the order of the places.
 pub fn lint(spec: &Spec) -> Vec<Diagnostic> {
-    let mut all = Vec::new();
-    for lint in LINTS {
-        lint(spec, &mut all);
-    }
+    let mut all = rows(spec);
+    OF_SPECS.iter().for_each(|lint| lint(spec, &mut all));
     diagnostics::sort(&mut all);
+    all
+}
+
+/// The mistakes in the rows of a spec that could not be loaded completely.
+pub(crate) fn rows(spec: &Spec) -> Vec<Diagnostic> {
+    let mut all = Vec::new();
+    OF_ROWS.iter().for_each(|lint| lint(spec, &mut all));
     all
 }
 

@@ -6,9 +6,9 @@ use crate::model::{Head, Spanned, Spec};
 /// Strict and reserved keywords of Rust 2024, in lower case or with their capital.
 const KEYWORDS: &[&str] = &[
     "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
-    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match",
-    "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait",
-    "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro",
+    "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super",
+    "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 /// Whether Rust keeps this word for itself.
@@ -31,10 +31,12 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     // These become methods, in lower case.
     let ranges = spec.layouts.iter().flat_map(|row| &row.fields).chain(spec.members.iter().flat_map(|row| &row.bits));
     let ranges = ranges.filter(|field| field.reserved.is_none() && !field.is_flag()).map(|field| &field.head);
-    for head in ranges.chain(spec.members.iter().filter(|member| member.reserved.is_none()).map(|member| &member.head)) {
+    for head in ranges.chain(spec.members.iter().filter(|member| member.reserved.is_none()).map(|member| &member.head))
+    {
         let lower = head.name().to_ascii_lowercase();
         if is_keyword(&lower) {
-            let error = Diagnostic::new(head.name.span, format!("{} becomes `{lower}`, a keyword of Rust", head.name()));
+            let error =
+                Diagnostic::new(head.name.span, format!("{} becomes `{lower}`, a keyword of Rust", head.name()));
             out.push(error.help("say which: `SEGMENT_TYPE`, `MEMORY_TYPE`"));
         }
     }
@@ -48,7 +50,8 @@ fn constants(spec: &Spec) -> impl Iterator<Item = &Head> {
     let parts = spec.layouts.iter().flat_map(|row| &row.fields).map(|field| &field.head);
     let values = spec.enums.iter().flat_map(|row| &row.values).map(|value| &value.head);
     let msrs = spec.msrs.iter().map(|row| &row.head).chain(spec.clean.iter().map(|row| &row.head));
-    let members = spec.members.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
+    let members =
+        spec.members.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
     let intercepts = spec.intercepts.iter().map(|row| &row.head);
     fields.chain(bits).chain(exits).chain(parts).chain(values).chain(msrs).chain(members).chain(intercepts)
 }
@@ -80,7 +83,8 @@ fn wrong(name: &Spanned<String>, wanted: &str, better: Option<String>, out: &mut
 
 /// The name in upper case, if there is one.
 fn screaming(text: &str) -> Option<String> {
-    let upper: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let upper: String =
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     upper.starts_with(|c: char| c.is_ascii_uppercase()).then_some(upper)
 }
 

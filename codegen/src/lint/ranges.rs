@@ -12,7 +12,8 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     }
     for control in &spec.controls {
         for row in control.bits.iter().filter(|row| row.bit.value >= control.width.into()) {
-            let message = format!("bit {} of {} is not in a word of {} bits", row.bit.value, row.head.name(), control.width);
+            let message =
+                format!("bit {} of {} is not in a word of {} bits", row.bit.value, row.head.name(), control.width);
             out.push(Diagnostic::new(row.bit.span, message));
         }
     }

@@ -17,7 +17,8 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         if member.bits.is_empty() {
             exact(&types, member.ty.as_ref(), member.size.value * 8, member.head.name(), out);
         } else if member.ty.is_none() {
-            let error = Diagnostic::new(member.head.name.span, format!("{} has bits, but no `type`", member.head.name()));
+            let error =
+                Diagnostic::new(member.head.name.span, format!("{} has bits, but no `type`", member.head.name()));
             out.push(error.help("`type` is the name of the Rust type that they become"));
         }
         member.bits.iter().for_each(|field| range(&types, field, out));
@@ -50,7 +51,8 @@ fn range(types: &Types, field: &LayoutField, out: &mut Vec<Diagnostic>) {
     let Some(name) = &field.ty else { return };
     let Some(ty) = resolve(types, name, out) else { return };
     if ty.width < field.bits.width() {
-        let message = format!("{} has {} bits, but `{}` only {}", field.head.name(), field.bits.width(), ty.name, ty.width);
+        let message =
+            format!("{} has {} bits, but `{}` only {}", field.head.name(), field.bits.width(), ty.name, ty.width);
         out.push(declared(Diagnostic::new(name.span, message), ty));
     }
 }

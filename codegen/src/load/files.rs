@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::diagnostics::Diagnostic;
 use crate::model::{FileId, Module, ModuleId, Sources, Span, Vendor};
 
-use super::row::nearest;
+use super::nearest::nearest;
 
 /// The file for the documents.
 const MANUALS: &str = "manuals.toml";
@@ -43,7 +43,8 @@ pub(super) struct Files {
 
 impl Files {
     pub fn read(dir: &Path) -> Files {
-        let mut files = Files { sources: Sources::default(), modules: Vec::new(), homes: Vec::new(), errors: Vec::new() };
+        let mut files =
+            Files { sources: Sources::default(), modules: Vec::new(), homes: Vec::new(), errors: Vec::new() };
         let Some(entries) = files.list(dir) else { return files };
         files.top_level(dir, &entries);
         if entries.iter().any(|name| name == MANUALS)
@@ -90,8 +91,14 @@ impl Files {
     fn module(&mut self, path: &Path, vendor: Vendor, stem: &str) {
         let Some(file) = self.text(path) else { return };
         if !super::row::is_snake_case(stem) || matches!(stem, "mod" | "lib" | "main") || crate::lint::is_keyword(stem) {
-            self.error(path, "the name of the file is that of a Rust module: lower-case letters, digits and `_`, no keyword");
+            self.error(
+                path,
+                "the name of the file is that of a Rust module: lower-case letters, digits and `_`, no keyword",
+            );
             return;
+        }
+        if (vendor, stem) == (Vendor::Intel, "conditions") {
+            return self.error(path, "the module of that name is generated from `exists_if`");
         }
         self.homes.push((file, Home::Module(ModuleId(self.modules.len()))));
         self.modules.push(Module { vendor, name: stem.to_owned(), file });

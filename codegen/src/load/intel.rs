@@ -6,7 +6,8 @@ use crate::model::{
     Spanned, Width,
 };
 
-use super::row::{Row, nearest};
+use super::nearest::nearest;
+use super::row::Row;
 use super::types::{head, parts, reserved};
 
 pub(super) fn field(row: &mut Row, module: ModuleId) -> Option<Field> {

@@ -3,6 +3,7 @@
 mod amd;
 mod files;
 mod intel;
+mod nearest;
 mod row;
 mod types;
 
@@ -11,11 +12,12 @@ use std::path::Path;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{ModuleId, Spec, Vendor};
 use files::{Files, Home};
-pub(crate) use row::nearest;
+pub(crate) use nearest::nearest;
 use row::{Context, Row, read_file};
 
 impl Spec {
-    /// Reads all tables under `dir`. An error holds every mistake that stands in the way of a complete model.
+    /// Reads all tables under `dir`. An error holds every mistake that stands in the way of a complete model,
+    /// and those in the rows that could be read.
     pub fn load(dir: impl AsRef<Path>) -> Result<Spec, Diagnostics> {
         let mut files = Files::read(dir.as_ref());
         let mut spec = Spec { sources: files.sources, modules: files.modules, ..Spec::default() };
@@ -31,7 +33,11 @@ impl Spec {
                 Home::Module(id) => module(&mut spec, id, context, root),
             });
         }
-        if files.errors.is_empty() { Ok(spec) } else { Err(Diagnostics::new(spec.sources, files.errors)) }
+        if files.errors.is_empty() {
+            return Ok(spec);
+        }
+        files.errors.extend(crate::lint::rows(&spec));
+        Err(Diagnostics::new(spec.sources, files.errors))
     }
 }
 

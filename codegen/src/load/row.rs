@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
 use toml::Spanned as TomlSpanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::diagnostics::Diagnostic;
 use crate::model::{BitRange, FileId, Span, Spanned};
+
+use super::nearest::nearest;
 
 /// What all rows of a file share.
 pub(super) struct Context<'e> {
@@ -27,12 +29,7 @@ impl Context<'_> {
 }
 
 /// Parses a file and hands its top level to `read`. Values that a syntax error damaged are not looked at.
-pub(super) fn read_file(
-    file: FileId,
-    text: &str,
-    errors: &mut Vec<Diagnostic>,
-    read: impl FnOnce(&Context, &mut Row),
-) {
+pub(super) fn read_file(file: FileId, text: &str, errors: &mut Vec<Diagnostic>, read: impl FnOnce(&Context, &mut Row)) {
     let context = Context { file, errors: RefCell::new(errors) };
     // Spans are 32-bit; no table comes near.
     if u32::try_from(text.len()).is_err() {
@@ -138,13 +135,7 @@ impl<'a> Row<'a> {
         self.missing(key, value)
     }
 
-    fn number(
-        &self,
-        value: &DeValue,
-        span: Span,
-        key: &str,
-        range: std::ops::RangeInclusive<i128>,
-    ) -> Option<i128> {
+    fn number(&self, value: &DeValue, span: Span, key: &str, range: std::ops::RangeInclusive<i128>) -> Option<i128> {
         let DeValue::Integer(digits) = value else { return self.wrong(span, key, "an integer", value) };
         match i128::from_str_radix(digits.as_str(), digits.radix()) {
             Ok(number) if range.contains(&number) => Some(number),
@@ -283,42 +274,4 @@ fn article(word: &str) -> &'static str {
 pub(super) fn is_snake_case(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// The name that was probably meant, when one is near enough.
-pub(crate) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let (distance, name) = names.map(|name| (edits(wrong, name), name)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + wrong.chars().count() / 3).then_some(name)
-}
-
-/// How many insertions, deletions, replacements and swaps of neighbours make `b` of `a`.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nearest;
-
-    #[test]
-    fn the_nearest_name_is_found_and_a_far_one_is_not() {
-        let names = ["name", "manual_name", "encoding"];
-        assert_eq!(nearest("encodign", names.into_iter()), Some("encoding"));
-        assert_eq!(nearest("nmae", names.into_iter()), Some("name"));
-        assert_eq!(nearest("colour", names.into_iter()), None);
-    }
 }

@@ -82,7 +82,8 @@ impl Spec {
 
     /// The conditions under which some field exists, each once, sorted by the name of its type.
     pub fn conditions(&self) -> Vec<&Condition> {
-        let mut all: Vec<_> = self.fields.iter().filter_map(|field| field.exists_if.as_ref()).map(|c| &c.value).collect();
+        let mut all: Vec<_> =
+            self.fields.iter().filter_map(|field| field.exists_if.as_ref()).map(|c| &c.value).collect();
         all.sort_by_key(|condition| (condition.type_name(), condition.to_string()));
         all.dedup_by_key(|condition| condition.to_string());
         all

@@ -3,7 +3,7 @@
     .set CR4_OSFXSR, 0x200
 
     .code64
-fpu_fill:                               # from RDI, a number: XMM0..15, three x87 registers, both control words
+fpu_fill:                               # from RDI, a number: XMM0..15, three x87 registers, both control words; R13: scratch
     movq %rdi, %xmm0
     punpcklqdq %xmm0, %xmm0
     .irp n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
@@ -16,14 +16,14 @@ fpu_fill:                               # from RDI, a number: XMM0..15, three x8
     movq %rdi, %xmm0
     punpcklqdq %xmm0, %xmm0
     fninit
-    mov %rdi, SCRATCH
-    fildll SCRATCH
+    mov %rdi, (%r13)
+    fildll (%r13)
     fldpi
     fld1
-    movl $0x027F, SCRATCH               # 53 bits of precision
-    fldcw SCRATCH
-    movl $0x5F80, SCRATCH               # rounding up
-    ldmxcsr SCRATCH
+    movl $0x027F, (%r13)               # 53 bits of precision
+    fldcw (%r13)
+    movl $0x5F80, (%r13)               # rounding up
+    ldmxcsr (%r13)
     ret
 
 fpu_check:                              # RDI as above; adds to EBP what differs
@@ -32,31 +32,31 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     setne %al
     movzx %al, %eax
     add %eax, %ebp
-    movdqu %xmm0, SCRATCH
-    cmp %rdi, SCRATCH + 8
+    movdqu %xmm0, (%r13)
+    cmp %rdi, 8(%r13)
     setne %al
     movzx %al, %eax
     add %eax, %ebp
     .irp n, 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15
-    movdqu %xmm\n, SCRATCH
+    movdqu %xmm\n, (%r13)
     lea \n(%rdi), %rax
-    cmp %rax, SCRATCH
+    cmp %rax, (%r13)
     setne %cl
     movzx %cl, %ecx
     add %ecx, %ebp
     not %rax
-    cmp %rax, SCRATCH + 8
+    cmp %rax, 8(%r13)
     setne %al
     movzx %al, %eax
     add %eax, %ebp
     .endr
-    stmxcsr SCRATCH
-    cmpl $0x5F80, SCRATCH
+    stmxcsr (%r13)
+    cmpl $0x5F80, (%r13)
     setne %al
     movzx %al, %eax
     add %eax, %ebp
-    fnstcw SCRATCH
-    cmpw $0x027F, SCRATCH
+    fnstcw (%r13)
+    cmpw $0x027F, (%r13)
     setne %al
     movzx %al, %eax
     add %eax, %ebp
@@ -67,16 +67,16 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     movzx %al, %eax
     add %eax, %ebp
     # And back onto the stack.
-    fstpt SCRATCH
-    fstpt SCRATCH + 16
-    fistpll SCRATCH + 32
-    cmp %rdi, SCRATCH + 32
+    fstpt (%r13)
+    fstpt 16(%r13)
+    fistpll 32(%r13)
+    cmp %rdi, 32(%r13)
     setne %al
     movzx %al, %eax
     add %eax, %ebp
-    fildll SCRATCH + 32
-    fldt SCRATCH + 16
-    fldt SCRATCH
+    fildll 32(%r13)
+    fldt 16(%r13)
+    fldt (%r13)
     ret
 
     .macro start_fpu
@@ -92,7 +92,7 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     entry fpu
     start64
     start_fpu
-    hypercall_choose
+    mov $SCRATCH, %r13d
     mov $0x4142434445464748, %rdi
     xor %ebp, %ebp
     call fpu_fill
@@ -122,11 +122,16 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     say64 "\n"
     finish PASSED
 
-    # Several vCPUs run this, with different numbers in RDI, on one CPU in turn, on two, or moving between them.
+    # Several vCPUs of one machine run this, with different numbers in RDI, on one CPU in turn, on two, or moving between
+    # them. Each has a page of its own, for scratch and, from the end, for its stack.
     entry numbered
     start64
-    start_fpu
     mov %rdi, %r12
+    mov %edi, %r13d
+    shl $12, %r13d
+    add $SCRATCH, %r13d
+    lea 0x1000(%r13), %esp
+    start_fpu
     mov $0x0101010101010101, %rax
     imul %rax, %rdi
     xor %ebp, %ebp

@@ -1,8 +1,8 @@
 # Model-specific registers: the guest's own, one that the VMM answers, one that it refuses, and some that a guest must
 # never reach.
 
-    .set MSR_OF_VMM, 0x40000000         # the VMM answers it
-    .set MSR_REFUSED, 0x40000001        # the VMM rejects it
+    .set MSR_OF_VMM, 0x808              # x2APIC registers are a device, which the VMM answers for: this one it keeps
+    .set MSR_REFUSED, 0x8FF             # and this one it rejects
 
     .macro msr_read register, text
     say64 "\text: "
@@ -64,6 +64,8 @@
     msr_read MSR_OF_VMM, "the VMM's register"
     msr_read MSR_REFUSED, "a register that the VMM rejects"
     msr_write MSR_REFUSED, "a register that the VMM rejects"
+
+    msr_read 0x40000000, "a register that nobody knows"
 
     # RDMSR zeroes the upper halves of RAX and RDX.
     mov $-1, %rax

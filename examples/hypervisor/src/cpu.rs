@@ -1,7 +1,7 @@
 //! The instructions that Rust has no name for.
 
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult, _rdtsc};
+use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc, CpuidResult};
 
 /// Reads a byte from a port.
 ///

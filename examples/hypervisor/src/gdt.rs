@@ -106,7 +106,8 @@ pub unsafe fn init(cpu: usize) {
     tables.descriptors[3] = TASK_STATE_DESCRIPTOR | limit | (base & 0xFF_FFFF) << 16 | (base >> 24 & 0xFF) << 56;
     tables.descriptors[4] = base >> 32;
 
-    let pointer = Pointer { limit: size_of_val(&tables.descriptors) as u16 - 1, base: tables.descriptors.as_ptr() as u64 };
+    let pointer =
+        Pointer { limit: size_of_val(&tables.descriptors) as u16 - 1, base: tables.descriptors.as_ptr() as u64 };
     // SAFETY: the table is static; its code and data descriptors are those of the boot code's table at the same
     // selectors, so the loaded segments stay what they are; the task-state segment is available (not busy).
     unsafe {

@@ -1,6 +1,7 @@
-//! The guests' code: assembled into one blob, see `guests/prelude.S`.
+//! The guests' code: assembled into one blob, see `guests/prelude.S`, and a list of its entries.
 
 use core::arch::global_asm;
+use core::slice;
 
 global_asm!(
     include_str!("../guests/prelude.S"),
@@ -36,3 +37,90 @@ global_asm!(
     "    .code64",
     options(att_syntax, raw)
 );
+
+/// The guest-physical address of the blob's first byte.
+pub const ADDRESS: u64 = 0x8000;
+
+/// The mode in which a guest starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// 16-bit real mode.
+    Real,
+    /// 32-bit protected mode, without paging.
+    Protected,
+    /// 64-bit mode, with page tables of the VMM's making.
+    Long,
+}
+
+/// An entry of the blob.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// The guest-physical, and linear, address.
+    pub entry: u64,
+    /// The mode in which it starts.
+    pub mode: Mode,
+}
+
+unsafe extern "C" {
+    static guests_start: u8;
+    static guests_end: u8;
+}
+
+/// The blob, as it is copied to guest-physical [`ADDRESS`].
+pub fn blob() -> &'static [u8] {
+    let start = &raw const guests_start;
+    // SAFETY: the assembly above puts the blob between the two symbols, in read-only memory.
+    unsafe { slice::from_raw_parts(start, (&raw const guests_end) as usize - start as usize) }
+}
+
+macro_rules! guests {
+    ($($name:ident, $symbol:literal, $mode:ident;)*) => {$(
+        #[doc = concat!("The entry `", $symbol, "`.")]
+        pub fn $name() -> Guest {
+            unsafe extern "C" {
+                #[link_name = $symbol]
+                static ENTRY: u8;
+            }
+            let offset = (&raw const ENTRY) as u64 - (&raw const guests_start) as u64;
+            Guest { entry: ADDRESS + offset, mode: Mode::$mode }
+        }
+    )*};
+}
+
+guests! {
+    real, "guest_real", Real;
+    protected, "guest_protected", Protected;
+    long, "guest_long", Long;
+    modes, "guest_modes", Real;
+    cpuid, "guest_cpuid", Long;
+    msr, "guest_msr", Long;
+    port_io, "guest_port_io", Long;
+    string_io, "guest_string_io", Long;
+    string_io_fault, "guest_string_io_fault", Long;
+    string_io_real, "guest_string_io_real", Real;
+    halt, "guest_halt", Long;
+    mmio, "guest_mmio", Long;
+    mmio_real, "guest_mmio_real", Real;
+    hypercall, "guest_hypercall", Long;
+    invalid_opcode, "guest_invalid_opcode", Long;
+    xsetbv, "guest_xsetbv", Long;
+    triple_fault, "guest_triple_fault", Long;
+    entry_failure, "guest_entry_failure", Long;
+    host_timer, "guest_host_timer", Long;
+    fpu, "guest_fpu", Long;
+    numbered, "guest_numbered", Long;
+    nested_fault, "guest_nested_fault", Long;
+    single_step, "guest_single_step", Long;
+    interrupt_shadow, "guest_interrupt_shadow", Long;
+    control_registers, "guest_control_registers", Long;
+    bench_cpuid, "guest_bench_cpuid", Long;
+    bench_rdmsr, "guest_bench_rdmsr", Long;
+    bench_out, "guest_bench_out", Long;
+    bench_in, "guest_bench_in", Long;
+    bench_hlt, "guest_bench_hlt", Long;
+    bench_vmcall, "guest_bench_vmcall", Long;
+    bench_vmmcall, "guest_bench_vmmcall", Long;
+    bench_mmio_long, "guest_bench_mmio_long", Long;
+    bench_nested_fault, "guest_bench_nested_fault", Long;
+    bench_mmio_real, "guest_bench_mmio_real", Real;
+}

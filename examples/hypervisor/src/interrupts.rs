@@ -132,18 +132,14 @@ extern "C" fn interrupt_entry(frame: &mut Frame) {
     if vector >= EXCEPTIONS {
         return external(vector);
     }
+    // The library asks for registers that a CPU may not have; such a fault means that it has not.
     if vector == GENERAL_PROTECTION
-        && let Some(rip) = fixup(frame.rip)
+        && let Some(rip) = x86_vcpu::fixup::fixup(frame.rip as usize)
     {
-        frame.rip = rip;
+        frame.rip = rip as u64;
         return;
     }
     end::failure(format_args!("exception {vector}{frame}"));
-}
-
-/// Where to go on after a #GP that was a probe of the library, which asks for registers that a CPU may not have.
-fn fixup(_rip: u64) -> Option<u64> {
-    None
 }
 
 impl fmt::Display for Frame {

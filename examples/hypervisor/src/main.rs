@@ -6,6 +6,7 @@
 extern crate alloc;
 
 mod apic;
+mod bench;
 mod boot;
 mod command_line;
 mod cpu;
@@ -14,42 +15,66 @@ mod gdt;
 mod guests;
 mod heap;
 mod interrupts;
+mod logger;
 mod memory;
 mod memory_functions;
 mod panic;
+mod scenarios;
 mod serial;
 mod smp;
+mod virtualization;
+mod vm;
+
+use alloc::string::{String, ToString};
+
+use command_line::Action;
 
 /// Where the first CPU arrives from `boot.S`.
 #[unsafe(no_mangle)]
 extern "C" fn first_cpu(magic: u32, information: u32) -> ! {
     serial::init();
     // SAFETY: straight from the loader.
-    let line = unsafe { boot::command_line(magic, information) };
-    let request = command_line::parse(line);
+    let request = command_line::parse(unsafe { boot::command_line(magic, information) });
     // SAFETY: once, in this order, before any other CPU runs.
     unsafe {
         interrupts::init();
         smp::init_cpu(0);
         heap::init();
     }
-    smp::start(request.cpus);
-    println!("hello: {line:?}");
-    println!("cpus {}", smp::count());
-    let x: alloc::vec::Vec<u32> = (0..100).collect();
-    println!("sum {}", x.iter().sum::<u32>());
-    if smp::count() > 1 {
-        let (a, b) = smp::both(1, smp::number, || (smp::number(), apic::id()));
-        println!("{a} {b:?}");
+    logger::init();
+    match act(request) {
+        Ok(()) => end::success(),
+        Err(reason) => end::failure(format_args!("{reason}")),
     }
-    apic::start_timer(100_000);
-    for _ in 0..5 { cpu::wait_for_interrupt(); println!("tick {} at {}", interrupts::ticks(), cpu::timestamp()); }
-    apic::stop_timer();
-    let a = memory::allocate_frames(3); let b = memory::allocate_frames(1);
-    println!("{a:x?} {b:x?} {:?}", memory::frame_counts());
-    memory::free_frames(a.unwrap(), 3);
-    println!("{:x?}", memory::allocate_frames(1));
-    if line.contains("fault") { unsafe { core::arch::asm!("ud2") }; }
-    if line.contains("panic") { panic!("asked to"); }
-    end::success()
+}
+
+/// Does what the command line asks for.
+fn act(request: command_line::Request) -> Result<(), String> {
+    if let Action::List = request.action {
+        scenarios::list();
+        return Ok(());
+    }
+    let refusal = match virtualization::enable() {
+        Ok(()) => None,
+        // The library's log says why, in more words than the error.
+        Err(_) => Some(logger::take_last()),
+    };
+    if refusal.is_none() {
+        smp::start(request.cpus);
+        for number in 1..smp::count() {
+            smp::on(number, virtualization::enable).map_err(|error| error.to_string())?;
+        }
+    }
+    match request.action {
+        Action::Run(names) => scenarios::run(names, refusal.as_deref())?,
+        Action::Bench => match refusal {
+            Some(reason) => println!("no bench: {reason}"),
+            None => bench::run().map_err(|error| error.to_string())?,
+        },
+        Action::List => {}
+    }
+    for number in 1..smp::count() {
+        smp::on(number, virtualization::disable).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }

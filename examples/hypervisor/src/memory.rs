@@ -23,12 +23,8 @@ pub const FRAME_SIZE: usize = 4096;
 const FRAME_COUNT: usize = (FRAMES.end - FRAMES.start) / FRAME_SIZE;
 const WORD_BITS: usize = u64::BITS as usize;
 
-static ALLOCATOR: Mutex<FrameAllocator> = Mutex::new(FrameAllocator {
-    used: [0; FRAME_COUNT / WORD_BITS],
-    allocated: 0,
-    freed: 0,
-    until_failure: None,
-});
+static ALLOCATOR: Mutex<FrameAllocator> =
+    Mutex::new(FrameAllocator { used: [0; FRAME_COUNT / WORD_BITS], allocated: 0, freed: 0, until_failure: None });
 
 /// Gives the lowest free frame, so that a fresh machine gives consecutive ones.
 struct FrameAllocator {

@@ -21,13 +21,15 @@ impl Hardware {
 }
 
 impl Backend for Hardware {
-    // A failing VMREAD leaves its destination alone, hence the 0 before; checking the flags would cost more.
+    // Of a field that exists a VMREAD from the current VMCS cannot fail. One that failed would leave its destination as it
+    // was: an arbitrary number, not undefined behaviour.
     #[inline(always)]
     fn read(&self, encoding: u32) -> u64 {
-        let mut value = 0_u64;
+        crate::count::vmread();
+        let value: u64;
         // SAFETY: whoever made `self` vouches for a current VMCS. VMREAD changes nothing but the register and the flags.
         unsafe {
-            asm!("vmread {value}, {field}", value = inout(reg) value, field = in(reg) u64::from(encoding),
+            asm!("vmread {value}, {field}", value = out(reg) value, field = in(reg) u64::from(encoding),
                 options(nomem, nostack));
         }
         value
@@ -35,6 +37,7 @@ impl Backend for Hardware {
 
     #[inline(always)]
     fn write(&self, encoding: u32, value: u64) {
+        crate::count::vmwrite();
         // SAFETY: whoever made `self` vouches for a current VMCS that is theirs to change.
         unsafe {
             asm!("vmwrite {field}, {value}", field = in(reg) u64::from(encoding), value = in(reg) value,
@@ -44,6 +47,7 @@ impl Backend for Hardware {
 
     #[inline(always)]
     fn try_write(&self, encoding: u32, value: u64) -> Result<(), VmFail> {
+        crate::count::vmwrite();
         // SAFETY: as in `write`.
         unsafe {
             // CF or ZF: VMfailInvalid or VMfailValid.
@@ -57,10 +61,18 @@ impl Backend for Hardware {
 }
 
 impl Hardware {
-    /// Why the last VMX instruction failed. Without a current VMCS the field reads as 0, which is no error's number.
+    /// Why the last VMX instruction failed.
     #[cold]
     fn failure(&self) -> VmFail {
-        match InstructionError::from_raw(self.read(VM_INSTRUCTION_ERROR.encoding())) {
+        crate::count::vmread();
+        // Without a current VMCS this VMREAD fails too and leaves the 0, which is no error's number.
+        let mut error = 0_u64;
+        // SAFETY: as in `read`.
+        unsafe {
+            asm!("vmread {error}, {field}", error = inout(reg) error,
+                field = in(reg) u64::from(VM_INSTRUCTION_ERROR.encoding()), options(nomem, nostack));
+        }
+        match InstructionError::from_raw(error) {
             InstructionError(0) => VmFail::Invalid,
             error => VmFail::Valid(error),
         }

@@ -131,7 +131,11 @@ fn format(context: &Context, workspace: &str, packages: &str) -> Outcome {
         return Outcome::Skipped(reason);
     }
     let mut command = context.repo.cargo(workspace);
-    succeeds(context, "cargo fmt", command.args(["fmt", "--check"]).args(packages.split_whitespace()))
+    succeeds(
+        context,
+        "cargo fmt",
+        command.args(["fmt", "--check"]).args(packages.split_whitespace()).args(["--", "--color", "never"]),
+    )
 }
 
 fn clippy(context: &Context, command: &mut Command) -> Outcome {

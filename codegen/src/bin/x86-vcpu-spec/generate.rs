@@ -12,10 +12,7 @@ pub struct Arguments {
     out: PathBuf,
 }
 
-/// Writes what the build script writes, formatted.
+/// Writes what the build script writes.
 pub fn run(spec: &Spec, arguments: &Arguments) -> io::Result<()> {
-    emit(spec).write_with(&arguments.out, |tokens| {
-        let file = syn::parse2(tokens.clone()).map_err(io::Error::other)?;
-        Ok(prettyplease::unparse(&file))
-    })
+    emit(spec).write(&arguments.out)
 }

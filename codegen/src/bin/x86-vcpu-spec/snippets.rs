@@ -24,7 +24,8 @@ pub fn render(errors: &Diagnostics, pretty: bool) -> String {
 }
 
 fn shown(error: &Diagnostic, sources: &Sources) -> String {
-    let mut group = Level::ERROR.primary_title(error.message.as_str()).element(snippet(error, error.span.file, sources));
+    let mut group =
+        Level::ERROR.primary_title(error.message.as_str()).element(snippet(error, error.span.file, sources));
     let mut files: Vec<_> = error.related.iter().map(|(span, _)| span.file).filter(|f| *f != error.span.file).collect();
     files.dedup();
     for file in files {

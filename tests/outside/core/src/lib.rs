@@ -21,15 +21,15 @@ impl PhysFrameIf for Frames {
 
 /// Enables this CPU and runs a guest in real mode until it halts; answers every port with zero.
 pub fn run(nested_root: PhysAddr, entry: u64) -> Result {
-    let mut cpu = PerCpu::new(0);
+    let mut cpu: PerCpu = PerCpu::new(0);
     cpu.enable()?;
-    let mut vcpu = Vcpu::new(VcpuConfig::default())?;
+    let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
     vcpu.set_nested_root(nested_root)?;
     vcpu.start(StartState::RealMode { entry })?;
     vcpu.bind()?;
     loop {
         match vcpu.run()? {
-            VmExit::IoRead { .. } => vcpu.complete_read(0),
+            VmExit::IoRead { .. } => vcpu.complete_read(0)?,
             VmExit::Halt | VmExit::Shutdown => break,
             _ => {}
         }

@@ -1,0 +1,110 @@
+//! Two host CPUs.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use axerrno::AxResult;
+
+use super::fpu::NUMBER_REGISTER;
+use super::session::{Session, judge, print_output, unexpected};
+use super::{Outcome, check, refused};
+use crate::vm::{Exit, SCRATCH, Vm, VmCpu};
+use crate::{apic, cpu, guests, interrupts, smp};
+
+/// The other CPU.
+const OTHER: usize = 1;
+
+/// Two vCPUs of one machine, each on a CPU of its own, at the same time.
+pub fn smp() -> Outcome {
+    let vm = Vm::new()?;
+    let mut first = numbered(&vm, 1)?;
+    let mut second = numbered(&vm, 2)?;
+    let (here, there) = smp::both(OTHER, || run_to_end(&vm, &mut first), || run_to_end(&vm, &mut second));
+    print_output(&first);
+    print_output(&second);
+    here?;
+    there
+}
+
+/// A vCPU that changes its CPU whenever it lets the VMM do something.
+pub fn migration() -> Outcome {
+    let vm = Vm::new()?;
+    let mut vcpu = numbered(&vm, 7)?;
+    let mut elsewhere = false;
+    let outcome = loop {
+        let exit = if elsewhere { smp::on(OTHER, || vcpu.run(&vm))? } else { vcpu.run(&vm)? };
+        match exit {
+            Exit::Yield => elsewhere = !elsewhere,
+            Exit::Done(verdict) => break judge(verdict),
+            other => {
+                if let Err(reason) = unexpected(&other) {
+                    break Err(reason);
+                }
+            }
+        }
+    };
+    print_output(&vcpu);
+    outcome
+}
+
+/// A guest that never exits, on the other CPU: this one stops it, and tells it to end.
+pub fn kick() -> Outcome {
+    let Session { vm, cpu: mut vcpu } = Session::new(guests::host_timer())?;
+    let handle = vcpu.inner().handle();
+    let stopped = AtomicBool::new(false);
+    let (kicks, outcome) = smp::both(
+        OTHER,
+        || {
+            let mut kicks = 0;
+            while !stopped.load(Ordering::Acquire) {
+                if let Some(number) = handle.running_on() {
+                    handle.request_exit();
+                    apic::send(number as u32, interrupts::KICK);
+                    kicks += 1;
+                }
+                apic::pause(100_000);
+            }
+            kicks
+        },
+        || {
+            let outcome = stop_twice(&vm, &mut vcpu);
+            stopped.store(true, Ordering::Release);
+            outcome
+        },
+    );
+    print_output(&vcpu);
+    outcome?;
+    check(kicks > 0, || "nobody kicked".into())
+}
+
+/// The guest of the timer scenario, stopped by its two kicks instead.
+fn stop_twice(vm: &Vm, vcpu: &mut VmCpu) -> Outcome {
+    loop {
+        match vcpu.run(vm)? {
+            // Take the interrupt, if that is what it was, and let the guest go on.
+            Exit::Interrupt => {
+                cpu::take_pending_interrupts();
+                vm.memory.lock().write_u32(SCRATCH, 1);
+            }
+            Exit::Yield => {}
+            Exit::Done(verdict) => return judge(verdict),
+            other => unexpected(&other)?,
+        }
+    }
+}
+
+fn numbered(vm: &Vm, number: usize) -> Result<VmCpu, super::Reason> {
+    let mut vcpu = VmCpu::new(vm, number, guests::numbered()).map_err(refused)?;
+    vcpu.set_register(NUMBER_REGISTER, number as u64);
+    Ok(vcpu)
+}
+
+fn run_to_end(vm: &Vm, vcpu: &mut VmCpu) -> Outcome {
+    loop {
+        let exit: AxResult<Exit> = vcpu.run(vm);
+        match exit? {
+            Exit::Yield => {}
+            Exit::Done(verdict) => return judge(verdict),
+            other => unexpected(&other)?,
+        }
+    }
+}

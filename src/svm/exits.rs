@@ -1,0 +1,369 @@
+//! What each exit code leads to: APM volume 2, "SVM Intercept Exit Codes", "Instruction Intercepts", "Miscellaneous Intercepts".
+
+use core::arch::asm;
+
+use super::{vcpu::SvmVcpu, world_switch};
+use crate::{
+    exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width},
+    frame::FrameSource,
+    guest::{
+        control,
+        decode::Expected,
+        events::Event,
+        memory::MemoryFaultReason,
+        msr::{Answer, VendorMsr, pat_is_valid},
+        state::Pending,
+        walk::WalkFault,
+    },
+    spec::{
+        Msr,
+        amd::{
+            exit_info::{IoioInfo, MsrInfo, NpfInfo},
+            exits::ExitCode,
+        },
+        x86::registers::{Cr4, ExceptionVector, Rflags},
+    },
+};
+
+/// What comes after an exit.
+pub(super) enum Outcome {
+    /// The guest goes on where it is, which may be behind a completed instruction.
+    Again,
+    /// The VMM decides.
+    Exit(VmExit),
+}
+
+impl<S: FrameSource> SvmVcpu<S> {
+    pub(super) fn handle_exit(&mut self, code: ExitCode) -> Outcome {
+        match code {
+            ExitCode::CPUID => match self.instruction_length(Expected::Cpuid) {
+                Ok(length) => {
+                    self.execute_cpuid();
+                    self.skip_by(length);
+                    Outcome::Again
+                }
+                Err(outcome) => outcome,
+            },
+            ExitCode::IOIO => self.io_instruction(),
+            ExitCode::MSR => self.msr_instruction(),
+            ExitCode::HLT => self.hlt(),
+            ExitCode::VMMCALL => {
+                let exit = self.guest.hypercall();
+                self.leave_with_skip(Expected::Vmmcall, exit)
+            }
+            ExitCode::NPF => self.nested_page_fault(),
+            ExitCode::INTR => Outcome::Exit(VmExit::ExternalInterrupt { vector: None }),
+            ExitCode::VINTR => {
+                self.close_interrupt_window();
+                Outcome::Again
+            }
+            // Still pending: the host takes it as soon as GIF is 1. An INIT resets this CPU then, as it would without us.
+            ExitCode::NMI | ExitCode::SMI | ExitCode::INIT => {
+                self.let_host_in(|| ());
+                Outcome::Again
+            }
+            ExitCode::CR0_READ => self.cr_access(0, false),
+            ExitCode::CR4_READ => self.cr_access(4, false),
+            ExitCode::CR0_WRITE => self.cr_access(0, true),
+            ExitCode::CR4_WRITE => self.cr_access(4, true),
+            ExitCode::CR8_WRITE => self.cr_access(8, true),
+            ExitCode(code) if is_in(code, ExitCode::DR0_READ, ExitCode::DR7_READ) => {
+                self.dr_access((code - ExitCode::DR0_READ.0) as u8, false)
+            }
+            ExitCode(code) if is_in(code, ExitCode::DR0_WRITE, ExitCode::DR7_WRITE) => {
+                self.dr_access((code - ExitCode::DR0_WRITE.0) as u8, true)
+            }
+            ExitCode::XSETBV => self.xsetbv(),
+            ExitCode::IRET => {
+                self.nmi_return();
+                Outcome::Again
+            }
+            ExitCode::EXCP1 => {
+                if self.debug_exception() {
+                    self.raise(Event::exception(ExceptionVector::DB, None))
+                } else {
+                    Outcome::Again
+                }
+            }
+            ExitCode::EXCP17 => {
+                self.raise(Event::exception(ExceptionVector::AC, Some(self.vmcb.exitinfo1() as u32)))
+            }
+            ExitCode::EXCP18 => {
+                // SAFETY: a machine check belongs to the host, which gets it as if it had happened right here.
+                self.let_host_in(|| unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) });
+                Outcome::Again
+            }
+            ExitCode::ICEBP => self.icebp(),
+            // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
+            ExitCode::INVD => self.skip(Expected::Invd),
+            ExitCode::WBINVD => self.skip(Expected::Wbinvd),
+            ExitCode::RDPMC => self.raise(Event::general_protection()),
+            // The guest's CPUID does not have these.
+            ExitCode::MONITOR
+            | ExitCode::MWAIT
+            | ExitCode::MWAIT_CONDITIONAL
+            | ExitCode::RSM
+            | ExitCode::RDPRU
+            | ExitCode::INVLPGA
+            | ExitCode::VMRUN
+            | ExitCode::VMLOAD
+            | ExitCode::VMSAVE
+            | ExitCode::STGI
+            | ExitCode::CLGI
+            | ExitCode::SKINIT => self.raise(Event::invalid_opcode()),
+            ExitCode::SHUTDOWN => {
+                self.shut_down = true;
+                Outcome::Exit(VmExit::Shutdown)
+            }
+            _ => self.unhandled(),
+        }
+    }
+
+    /// An exit that needs the VMM, or that nobody knows: total, whatever the CPU reports.
+    #[cold]
+    pub(super) fn unhandled(&mut self) -> Outcome {
+        Outcome::Exit(VmExit::Unhandled(Unhandled {
+            code: self.vmcb.exitcode().0,
+            info1: self.vmcb.exitinfo1(),
+            info2: self.vmcb.exitinfo2(),
+        }))
+    }
+
+    /// The guest did not run. What was to be injected stays pending, and the state is what it was: what a CPU leaves in the
+    /// save area after a refusal differs.
+    #[cold]
+    pub(super) fn entry_failed(&mut self, injected: Option<Event>) -> VmExit {
+        let failure = EntryFailure {
+            code: self.vmcb.exitcode().0,
+            qualification: self.vmcb.exitinfo1(),
+            instruction_error: 0,
+        };
+        if !self.proven {
+            let before = &self.backup;
+            self.vmcb.copy_from(before);
+        }
+        self.vmcb.set_eventinj(crate::spec::amd::exit_info::EventInfo::empty());
+        self.vmcb.mark_all_dirty();
+        self.give_up_asid();
+        if let Some(event) = injected {
+            self.guest.events.undo(event);
+        }
+        VmExit::EntryFailure(failure)
+    }
+
+    pub(super) fn raise(&mut self, event: Event) -> Outcome {
+        self.guest.events.raise(event);
+        Outcome::Again
+    }
+
+    /// Goes on behind the instruction that exited.
+    fn skip(&mut self, expected: Expected) -> Outcome {
+        match self.instruction_length(expected) {
+            Ok(length) => {
+                self.skip_by(length);
+                Outcome::Again
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// The VMM is told, and the next run goes on behind the instruction.
+    fn leave_with_skip(&mut self, expected: Expected, exit: VmExit) -> Outcome {
+        match self.instruction_length(expected) {
+            Ok(length) => {
+                self.guest.skip = length;
+                Outcome::Exit(exit)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// How far the next instruction is: by NRIP, else by decoding.
+    #[inline]
+    pub(super) fn instruction_length(&mut self, expected: Expected) -> Result<u8, Outcome> {
+        if self.assists.next_rip {
+            return Ok(self.length_to_next_rip());
+        }
+        match self.with_memory(|vcpu, memory, paging, code| vcpu.code_page.skip(memory, paging, code, expected)) {
+            Ok(Some(length)) => Ok(length),
+            Ok(None) => Err(self.unhandled()),
+            Err(fault) => Err(self.fetch_failed(fault)),
+        }
+    }
+
+    pub(super) fn length_to_next_rip(&self) -> u8 {
+        self.vmcb.nrip().wrapping_sub(self.vmcb.rip()) as u8
+    }
+
+    /// The instruction that the CPU has just executed cannot be read.
+    #[cold]
+    pub(super) fn fetch_failed(&mut self, fault: WalkFault) -> Outcome {
+        match fault {
+            // The guest executes code that the library must not read, and would do so again.
+            WalkFault::Memory(fault) if fault.reason == MemoryFaultReason::Device => self.unhandled(),
+            // Another CPU has just taken the page away. The guest finds out by itself.
+            _ => Outcome::Again,
+        }
+    }
+
+    fn io_instruction(&mut self) -> Outcome {
+        let info = IoioInfo::from_bits(self.vmcb.exitinfo1());
+        let width = if info.contains(IoioInfo::SIZE8) {
+            Width::Byte
+        } else if info.contains(IoioInfo::SIZE16) {
+            Width::Word
+        } else {
+            Width::Dword
+        };
+        // EXITINFO2 holds the address of the next instruction, on every CPU.
+        let length = self.vmcb.exitinfo2().wrapping_sub(self.vmcb.rip()) as u8;
+        if info.contains(IoioInfo::STRING) {
+            return self.string_io(info, width, length);
+        }
+        let port = info.port();
+        if info.contains(IoioInfo::TYPE_IN) {
+            self.guest.pending = Pending::In { width, length };
+            Outcome::Exit(VmExit::IoRead { port, width })
+        } else {
+            self.guest.skip = length;
+            let data = (self.guest.registers.rax & width.mask()) as u32;
+            Outcome::Exit(VmExit::IoWrite { port, width, data })
+        }
+    }
+
+    fn msr_instruction(&mut self) -> Outcome {
+        let write = MsrInfo::from_bits(self.vmcb.exitinfo1()).contains(MsrInfo::WRITE);
+        let expected = if write { Expected::Wrmsr } else { Expected::Rdmsr };
+        match self.instruction_length(expected) {
+            Ok(length) if write => self.wrmsr(length),
+            Ok(length) => self.rdmsr(length),
+            Err(outcome) => outcome,
+        }
+    }
+
+    fn rdmsr(&mut self, length: u8) -> Outcome {
+        let msr = Msr(self.guest.registers.rcx as u32);
+        let value = match self.guest.msrs.read(msr) {
+            Answer::Value(value) => value,
+            Answer::Vendor(VendorMsr::Efer) => self.control_state().efer.bits(),
+            Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat(),
+            Answer::Vendor(VendorMsr::Tsc) => timestamp().wrapping_add(self.vmcb.tsc_offset()),
+            Answer::Fault => return self.raise(Event::general_protection()),
+            Answer::Ask => {
+                self.guest.pending = Pending::MsrRead { length };
+                return Outcome::Exit(VmExit::MsrRead { msr: msr.0 });
+            }
+        };
+        self.guest.registers.set_edx_eax(value);
+        self.skip_by(length);
+        Outcome::Again
+    }
+
+    fn wrmsr(&mut self, length: u8) -> Outcome {
+        let msr = Msr(self.guest.registers.rcx as u32);
+        let value = self.guest.registers.edx_eax();
+        match self.guest.msrs.write(msr, value) {
+            Answer::Value(_) => {}
+            Answer::Vendor(VendorMsr::Efer) => {
+                let new = self.control_state().write_efer(value, self.guest.offered);
+                return self.finish_control_write(new, length);
+            }
+            Answer::Vendor(VendorMsr::Pat) if pat_is_valid(value) => self.vmcb.set_g_pat(value),
+            Answer::Vendor(VendorMsr::Tsc) => self.vmcb.set_tsc_offset(value.wrapping_sub(timestamp())),
+            Answer::Vendor(VendorMsr::Pat) | Answer::Fault => return self.raise(Event::general_protection()),
+            Answer::Ask => {
+                self.guest.pending = Pending::MsrWrite;
+                self.guest.skip = length;
+                return Outcome::Exit(VmExit::MsrWrite { msr: msr.0, value });
+            }
+        }
+        self.skip_by(length);
+        Outcome::Again
+    }
+
+    fn hlt(&mut self) -> Outcome {
+        if self.guest.events.any() && self.guest.events.would_wake(self.rflags().contains(Rflags::IF)) {
+            return self.skip(Expected::Hlt);
+        }
+        self.leave_with_skip(Expected::Hlt, VmExit::Halt)
+    }
+
+    /// The CPU looks for the intercept before it looks for what makes XSETBV fault.
+    fn xsetbv(&mut self) -> Outcome {
+        let cr4 = self.control_state().cr4;
+        if !cr4.contains(Cr4::OSXSAVE) {
+            return self.raise(Event::invalid_opcode());
+        }
+        let registers = &self.guest.registers;
+        let new = control::write_xcr(registers.rcx as u32, registers.edx_eax(), self.guest.offered);
+        let Some(xcr0) = new.ok().filter(|_| self.vmcb.cpl() == 0) else {
+            return self.raise(Event::general_protection());
+        };
+        let length = match self.instruction_length(Expected::Xsetbv) {
+            Ok(length) => length,
+            Err(outcome) => return outcome,
+        };
+        self.guest.xstate.set_guest_xcr0(xcr0);
+        self.cpuid.update(cr4, xcr0);
+        self.skip_by(length);
+        Outcome::Again
+    }
+
+    /// INT1 raises #DB behind itself, and leaves DR6 alone.
+    fn icebp(&mut self) -> Outcome {
+        let outcome = self.skip(Expected::Int1);
+        if let Outcome::Again = outcome {
+            return self.raise(Event::exception(ExceptionVector::DB, None));
+        }
+        outcome
+    }
+
+    fn nested_page_fault(&mut self) -> Outcome {
+        let info = NpfInfo::from_bits(self.vmcb.exitinfo1());
+        let (write, fetch) = (info.contains(NpfInfo::RW), info.contains(NpfInfo::ID));
+        let fault = NestedFault {
+            gpa: self.vmcb.exitinfo2(),
+            gva: None,
+            access: Access { read: !write && !fetch, write, fetch },
+            present: info.contains(NpfInfo::P),
+            table_walk: info.contains(NpfInfo::TABLE_WALK),
+        };
+        self.guest.pending = Pending::NestedFault(fault);
+        Outcome::Exit(VmExit::NestedPageFault(fault))
+    }
+
+    /// Gives the CPU back to the host for a moment: its segments, and what GIF holds back. Its interrupts stay off.
+    #[cold]
+    fn let_host_in(&mut self, f: impl FnOnce()) {
+        let (host, guest) = (self.host_area.address(), self.vmcb.address());
+        // SAFETY: exits are handled between `enter_world` and `leave_world` with these addresses.
+        unsafe {
+            world_switch::leave_world(host, guest);
+            f();
+            world_switch::enter_world(host, guest);
+        }
+    }
+}
+
+/// Whether an exit code lies in a row of them.
+fn is_in(code: u64, first: ExitCode, last: ExitCode) -> bool {
+    (first.0..=last.0).contains(&code)
+}
+
+/// The host's time-stamp counter.
+fn timestamp() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: every CPU with SVM has RDTSC, and the host runs in ring 0.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+impl<S: FrameSource> SvmVcpu<S> {
+    fn string_io(&mut self, _info: IoioInfo, _width: Width, _length: u8) -> Outcome {
+        self.unhandled()
+    }
+
+    pub(super) fn decode_mmio_with(&mut self) -> crate::Result<VmExit> {
+        Err(crate::Error::Unsupported("x"))
+    }
+}

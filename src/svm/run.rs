@@ -1,0 +1,270 @@
+//! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
+
+use super::{asid, exits::Outcome, vcpu::SvmVcpu, world_switch};
+use crate::{
+    Error, Result,
+    cpu::CpuIndex,
+    exit::VmExit,
+    frame::FrameSource,
+    guest::{
+        debug,
+        events::Event,
+        fetch::CodeAddress,
+        memory::{GuestMemory, NestedRoot},
+        registers::RegisterIndex,
+        segmentation::CodeSize,
+        state::Pending,
+        walk::Paging,
+    },
+    host::InterruptsOff,
+    nested::NestedFormat,
+    spec::{
+        amd::{
+            exit_info::{EventInfo, TlbControl},
+            exits::ExitCode,
+            vmcb::InterruptShadow,
+        },
+        x86::registers::{Cr0, Cr4, Dr6, Efer, ExceptionVector, Rflags},
+    },
+};
+
+impl<S: FrameSource> SvmVcpu<S> {
+    /// Runs the guest until the VMM has to do something. Interrupts, NMIs and machine checks of the host are held back inside,
+    /// except while the guest executes, which they end.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the vCPU is not bound to this CPU, or has no nested page table.
+    pub fn run(&mut self) -> Result<VmExit> {
+        let _interrupts_off = InterruptsOff::new();
+        let cpu = self.check_owner()?;
+        if self.guest.nested_root.is_none() {
+            return Err(Error::BadState("the vCPU has no nested page table"));
+        }
+        self.guest.handle.enter_run(cpu);
+        self.guest.xstate.enter_run();
+        let (host, guest) = (self.host_area.address(), self.vmcb.address());
+        // SAFETY: `check_owner` says that SVM is enabled here, interrupts are off, and both addresses are of frames that this
+        // vCPU owns. What `run_until_exit` calls of the embedder's it calls in `with_host_segments`.
+        unsafe { world_switch::enter_world(host, guest) };
+        let exit = self.run_until_exit(cpu);
+        // SAFETY: as above, with the same addresses.
+        unsafe { world_switch::leave_world(host, guest) };
+        self.guest.xstate.leave_run();
+        self.guest.handle.leave_run();
+        Ok(exit)
+    }
+
+    fn run_until_exit(&mut self, cpu: CpuIndex) -> VmExit {
+        // A read that the VMM did not answer is executed, and asked, again.
+        self.guest.pending = Pending::None;
+        let length = core::mem::take(&mut self.guest.skip);
+        if length != 0 {
+            self.skip_by(length);
+        }
+        self.forget |= !self.asid.is_valid_on(cpu);
+        loop {
+            if self.guest.handle.has_mail() && self.guest.read_mail() {
+                return VmExit::Interrupted;
+            }
+            let mut injected = None;
+            if self.guest.events.any() {
+                if self.guest.events.is_shutdown() {
+                    return VmExit::Shutdown;
+                }
+                injected = self.plan_events();
+            }
+            if self.shut_down {
+                return VmExit::Shutdown;
+            }
+            if self.forget {
+                self.forget_translations(cpu);
+            }
+            if !self.proven {
+                let now = &self.vmcb;
+                self.backup.copy_from(now);
+            }
+            self.vmcb.set_rax(self.guest.registers.rax);
+            let exited = self.enter();
+            self.guest.registers.rax = self.vmcb.rax();
+            if !exited {
+                continue;
+            }
+            let code = self.vmcb.exitcode();
+            if is_refusal(code) {
+                return self.entry_failed(injected);
+            }
+            self.proven = true;
+            if self.vmcb.exitintinfo().contains(EventInfo::VALID) {
+                self.recover_interrupted_event(injected);
+            }
+            if let Outcome::Exit(exit) = self.handle_exit(code) {
+                return exit;
+            }
+        }
+    }
+
+    /// Enters the guest, as often as it only wants to know its CPUID. False when there is mail, and no other exit.
+    #[inline(always)]
+    fn enter(&mut self) -> bool {
+        loop {
+            // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`. The pointers are to
+            // parts of this vCPU; the intercepts and maps of its VMCB keep the guest from host resources.
+            unsafe {
+                world_switch::enter(
+                    &raw mut self.guest.registers,
+                    self.vmcb.address(),
+                    self.guest.xstate.legacy_region(),
+                );
+            }
+            let vmcb = &mut *self.vmcb;
+            if vmcb.tlb_control() != TlbControl::DO_NOTHING {
+                vmcb.set_tlb_control(TlbControl::DO_NOTHING);
+            }
+            vmcb.mark_all_clean();
+            // The most frequent exit first, if the CPU says how long the instruction is.
+            let next = vmcb.nrip();
+            if vmcb.exitcode() != ExitCode::CPUID || next == 0 || vmcb.rflags() & Rflags::TF.bits() != 0 {
+                return true;
+            }
+            let registers = &mut self.guest.registers;
+            let entry = self.cpuid.lookup(vmcb.rax() as u32, registers.rcx as u32);
+            vmcb.set_rax(entry.eax.into());
+            registers.rbx = entry.ebx.into();
+            registers.rcx = entry.ecx.into();
+            registers.rdx = entry.edx.into();
+            vmcb.set_rip(next);
+            vmcb.set_interrupt_shadow(InterruptShadow::empty());
+            if self.guest.handle.has_mail() {
+                return false;
+            }
+        }
+    }
+
+    /// CPUID is answered from the policy's table.
+    pub(super) fn execute_cpuid(&mut self) {
+        let registers = &mut self.guest.registers;
+        let entry = self.cpuid.lookup(registers.rax as u32, registers.rcx as u32);
+        registers.rax = entry.eax.into();
+        registers.rbx = entry.ebx.into();
+        registers.rcx = entry.ecx.into();
+        registers.rdx = entry.edx.into();
+    }
+
+    /// Goes on `length` bytes behind the guest's RIP, as the CPU would after executing that instruction: the shadow of an STI
+    /// or MOV SS before it ends, and a single-step trap follows.
+    #[inline]
+    pub(super) fn skip_by(&mut self, length: u8) {
+        let rip = self.vmcb.rip();
+        let mut next = rip.wrapping_add(length.into());
+        if (rip ^ next) >> 32 != 0 && self.code_size() != CodeSize::Bits64 {
+            next &= u64::from(u32::MAX);
+        }
+        self.vmcb.set_rip(next);
+        self.vmcb.set_interrupt_shadow(InterruptShadow::empty());
+        if self.rflags().contains(Rflags::TF) {
+            self.single_step();
+        }
+    }
+
+    #[cold]
+    fn single_step(&mut self) {
+        debug::set_cause(&mut self.guest.debug, Dr6::BS);
+        self.guest.events.raise(Event::exception(ExceptionVector::DB, None));
+    }
+
+    /// Makes the next VMRUN forget the guest's translations: APM volume 2, "TLB Flush".
+    #[cold]
+    fn forget_translations(&mut self, cpu: CpuIndex) {
+        self.forget = false;
+        if self.assists.flush_by_asid && self.asid.is_valid_on(cpu) {
+            self.vmcb.set_tlb_control(TlbControl::FLUSH_GUEST);
+            return;
+        }
+        // A new identifier has no translations.
+        let control = self.asid.renew(cpu, self.assists.asids);
+        self.vmcb.set_guest_asid(self.asid.number());
+        self.vmcb.set_tlb_control(control);
+    }
+
+    /// The VMRUN that was to flush failed: nothing is known of the TLB.
+    pub(super) fn give_up_asid(&mut self) {
+        if let Some(cpu) = self.guest.cpu {
+            asid::start_over(cpu.slot());
+        }
+        self.asid = asid::Asid::NONE;
+    }
+
+    /// A general-purpose register of the guest, RSP included.
+    pub(super) fn register(&self, index: RegisterIndex) -> u64 {
+        if index == RegisterIndex::RSP { self.vmcb.rsp() } else { self.guest.registers.get(index) }
+    }
+
+    /// Sets a general-purpose register, RSP included.
+    pub fn set_register(&mut self, index: RegisterIndex, value: u64) {
+        if index == RegisterIndex::RSP {
+            self.vmcb.set_rsp(value);
+        } else {
+            self.guest.registers.set(index, value);
+        }
+    }
+
+    /// The registers of the guest with RSP filled in, for code that may use any of them.
+    pub(super) fn fetch_rsp(&mut self) {
+        self.guest.registers.rsp = self.vmcb.rsp();
+    }
+
+    /// Runs `f` with the guest's memory, and where its code is, between an exit and the next entry.
+    pub(super) fn with_memory<R>(
+        &mut self,
+        f: impl FnOnce(&mut Self, &mut GuestMemory<'_, S>, &Paging, CodeAddress) -> R,
+    ) -> R {
+        let (host, guest) = (self.host_area.address(), self.vmcb.address());
+        // SAFETY: exits are handled between `enter_world` and `leave_world` with these addresses.
+        unsafe { world_switch::with_host_segments(host, guest, || self.with_memory_outside(f)) }
+    }
+
+    /// As [`with_memory`](Self::with_memory), while the host's segments are loaded.
+    pub(super) fn with_memory_outside<R>(
+        &mut self,
+        f: impl FnOnce(&mut Self, &mut GuestMemory<'_, S>, &Paging, CodeAddress) -> R,
+    ) -> R {
+        let nested = NestedRoot {
+            // `run` refuses a vCPU without one; at 0 there is no table, and nothing is found.
+            root: memory_addr::PhysAddr::from(self.guest.nested_root.unwrap_or(0) as usize),
+            format: NestedFormat::Npt,
+            accessed_dirty: true,
+            refuse_uncacheable: true,
+        };
+        // SAFETY: `set_nested_root` was given the root of such a table, by a VMM that keeps it as long as it runs the vCPU.
+        let mut memory = unsafe { GuestMemory::new(nested) };
+        let vmcb = &*self.vmcb;
+        let paging = Paging {
+            cr0: Cr0::from_bits(vmcb.cr0()),
+            cr3: vmcb.cr3(),
+            cr4: Cr4::from_bits(vmcb.cr4()),
+            efer: Efer::from_bits(vmcb.efer()),
+            // With nested paging the CPU reads them from memory too.
+            pdptes: None,
+            physical_bits: 0,
+        };
+        let size = self.code_size();
+        let code = CodeAddress { size, linear: size.linear(vmcb.cs_base(), vmcb.rip()) };
+        f(self, &mut memory, &paging, code)
+    }
+}
+
+/// Whether VMRUN has not entered the guest: VMEXIT_INVALID and its kin, of which one emulator reports the lower half only.
+fn is_refusal(code: ExitCode) -> bool {
+    code.0 as u32 >= ExitCode::INVALID_PMC.0 as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_32_and_64_bits() {
+        assert!(is_refusal(ExitCode::INVALID) && is_refusal(ExitCode(0xffff_ffff)) && is_refusal(ExitCode::BUSY));
+        assert!(!is_refusal(ExitCode::NPF) && !is_refusal(ExitCode::CPUID) && !is_refusal(ExitCode::HOST_RESERVED));
+    }
+}

@@ -1,0 +1,203 @@
+//! The guest's registers that live in the VMCB: APM volume 2, "VMCB Layout, State Save Area", "Canonicalization and Consistency
+//! Checks".
+
+use super::{segments, vcpu::SvmVcpu};
+use crate::{
+    Result,
+    frame::FrameSource,
+    guest::{
+        control::ControlState,
+        registers::{DescriptorTable, Segment, SystemRegisters},
+        segmentation::{CodeSize, SegmentRegister},
+        state::DEBUG_RESET,
+    },
+    host,
+    spec::{
+        amd::{
+            exit_info::SegmentAttributes,
+            intercepts::InterceptCr,
+            vmcb::{InterruptShadow, Vmcb},
+        },
+        x86::registers::{Cr0, Cr4, Efer, Rflags},
+    },
+};
+
+/// Reading and writing a segment register's four members.
+macro_rules! segment {
+    ($read:ident $write:ident: $selector:ident $set_selector:ident, $attributes:ident $set_attributes:ident,
+     $limit:ident $set_limit:ident, $base:ident $set_base:ident) => {
+        pub(super) fn $read(vmcb: &Vmcb) -> Segment {
+            segments::segment(vmcb.$selector(), vmcb.$attributes(), vmcb.$limit(), vmcb.$base())
+        }
+
+        fn $write(vmcb: &mut Vmcb, segment: &Segment) {
+            vmcb.$set_selector(segment.selector);
+            vmcb.$set_attributes(segments::attributes(segment.rights));
+            vmcb.$set_limit(segment.limit);
+            vmcb.$set_base(segment.base);
+        }
+    };
+}
+
+segment!(es write_es: es_selector set_es_selector, es_attributes set_es_attributes, es_limit set_es_limit, es_base set_es_base);
+segment!(cs write_cs: cs_selector set_cs_selector, cs_attributes set_cs_attributes, cs_limit set_cs_limit, cs_base set_cs_base);
+segment!(ss write_ss: ss_selector set_ss_selector, ss_attributes set_ss_attributes, ss_limit set_ss_limit, ss_base set_ss_base);
+segment!(ds write_ds: ds_selector set_ds_selector, ds_attributes set_ds_attributes, ds_limit set_ds_limit, ds_base set_ds_base);
+segment!(fs write_fs: fs_selector set_fs_selector, fs_attributes set_fs_attributes, fs_limit set_fs_limit, fs_base set_fs_base);
+segment!(gs write_gs: gs_selector set_gs_selector, gs_attributes set_gs_attributes, gs_limit set_gs_limit, gs_base set_gs_base);
+segment!(ldtr write_ldtr: ldtr_selector set_ldtr_selector, ldtr_attributes set_ldtr_attributes, ldtr_limit set_ldtr_limit, ldtr_base set_ldtr_base);
+segment!(tr write_tr: tr_selector set_tr_selector, tr_attributes set_tr_attributes, tr_limit set_tr_limit, tr_base set_tr_base);
+
+/// The segment register that a data access names.
+pub(super) fn data_segment(vmcb: &Vmcb, register: SegmentRegister) -> Segment {
+    match register {
+        SegmentRegister::Es => es(vmcb),
+        SegmentRegister::Cs => cs(vmcb),
+        SegmentRegister::Ss => ss(vmcb),
+        SegmentRegister::Ds => ds(vmcb),
+        SegmentRegister::Fs => fs(vmcb),
+        SegmentRegister::Gs => gs(vmcb),
+    }
+}
+
+/// The bits of CR0 that are the guest's to see and not the CPU's to obey: its caches are the host's too, and nested paging
+/// gives the guest its memory types.
+const CR0_HIDDEN: Cr0 = Cr0::CD.with(Cr0::NW);
+
+impl<S: FrameSource> SvmVcpu<S> {
+    /// The guest's segment registers, control registers, tables, RFLAGS, RIP and RSP.
+    ///
+    /// # Errors
+    /// None on SVM; as a VMCB is memory, the vCPU need not be where it is bound.
+    pub fn system(&mut self) -> Result<SystemRegisters> {
+        let control = self.control_state();
+        let vmcb = &*self.vmcb;
+        Ok(SystemRegisters {
+            es: es(vmcb),
+            cs: cs(vmcb),
+            ss: self.stack_segment(),
+            ds: ds(vmcb),
+            fs: fs(vmcb),
+            gs: gs(vmcb),
+            ldtr: ldtr(vmcb),
+            tr: tr(vmcb),
+            gdtr: DescriptorTable { base: vmcb.gdtr_base(), limit: vmcb.gdtr_limit() as u16 },
+            idtr: DescriptorTable { base: vmcb.idtr_base(), limit: vmcb.idtr_limit() as u16 },
+            cr0: control.cr0,
+            cr2: vmcb.cr2(),
+            cr3: vmcb.cr3(),
+            cr4: control.cr4,
+            efer: control.efer,
+            rflags: self.rflags(),
+            rip: vmcb.rip(),
+            rsp: vmcb.rsp(),
+        })
+    }
+
+    /// Sets them. Values that the CPU does not accept make the next entry fail:
+    /// [`VmExit::EntryFailure`](crate::VmExit::EntryFailure).
+    ///
+    /// # Errors
+    /// As [`system`](Self::system).
+    pub fn set_system(&mut self, system: &SystemRegisters) -> Result {
+        let vmcb = &mut *self.vmcb;
+        write_es(vmcb, &system.es);
+        write_cs(vmcb, &system.cs);
+        write_ss(vmcb, &system.ss);
+        write_ds(vmcb, &system.ds);
+        write_fs(vmcb, &system.fs);
+        write_gs(vmcb, &system.gs);
+        write_ldtr(vmcb, &system.ldtr);
+        write_tr(vmcb, &system.tr);
+        // "CPL: If the guest is real-mode then the CPL is forced to 0; if virtual-8086 mode then it is forced to 3."
+        vmcb.set_cpl(system.ss.rights.dpl());
+        vmcb.set_gdtr_base(system.gdtr.base);
+        vmcb.set_gdtr_limit(system.gdtr.limit.into());
+        vmcb.set_idtr_base(system.idtr.base);
+        vmcb.set_idtr_limit(system.idtr.limit.into());
+        vmcb.set_cr2(system.cr2);
+        vmcb.set_cr3(system.cr3);
+        vmcb.set_rflags(system.rflags.bits());
+        vmcb.set_rip(system.rip);
+        vmcb.set_rsp(system.rsp);
+        vmcb.set_dr6(DEBUG_RESET[6]);
+        vmcb.set_dr7(DEBUG_RESET[7]);
+        vmcb.set_interrupt_shadow(InterruptShadow::empty());
+        self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer });
+        Ok(())
+    }
+
+    /// SS with the CPL as its DPL: the two are one on the other vendor, and a null SS in 64-bit mode has no DPL of its own.
+    pub(super) fn stack_segment(&self) -> Segment {
+        let mut segment = ss(&self.vmcb);
+        if segment.rights.contains(crate::spec::intel::structures::SegmentAccessRights::UNUSABLE) {
+            segment.rights = segment.rights.with_dpl(self.vmcb.cpl());
+        }
+        segment
+    }
+
+    /// CR0, CR4 and EFER as the guest sees them.
+    pub(super) fn control_state(&self) -> ControlState {
+        ControlState {
+            cr0: Cr0::from_bits(self.vmcb.cr0()) | self.hidden.cr0,
+            cr4: Cr4::from_bits(self.vmcb.cr4()).without(self.hidden.cr4),
+            efer: Efer::from_bits(self.vmcb.efer()).without(Efer::SVME),
+        }
+    }
+
+    /// Makes the guest see this CR0, CR4 and EFER, and the CPU run it so.
+    pub(super) fn write_control_state(&mut self, control: ControlState) {
+        // Machine checks are the host's: were they off while the guest runs, one would shut the machine down.
+        let host_mce = host::cr4() & Cr4::MCE;
+        self.hidden = Hidden { cr0: control.cr0 & CR0_HIDDEN, cr4: host_mce.without(control.cr4) };
+        let new = (
+            control.cr0.without(CR0_HIDDEN).bits(),
+            (control.cr4 | self.hidden.cr4).bits(),
+            // VMRUN fails without SVME.
+            control.efer.with(Efer::SVME).bits(),
+        );
+        let vmcb = &mut *self.vmcb;
+        // A MOV to a control register would have forgotten translations.
+        self.forget |= new != (vmcb.cr0(), vmcb.cr4(), vmcb.efer());
+        vmcb.set_cr0(new.0);
+        vmcb.set_cr4(new.1);
+        vmcb.set_efer(new.2);
+        // The guest reads what the CPU does not have.
+        self.set_intercept_cr(InterceptCr::CR0_READ, !self.hidden.cr0.is_empty());
+        self.set_intercept_cr(InterceptCr::CR4_READ, !self.hidden.cr4.is_empty());
+        self.proven = false;
+        self.guest.xstate.follow_cr4(control.cr4);
+        self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
+    }
+
+    /// The guest's RFLAGS.
+    #[inline(always)]
+    pub(super) fn rflags(&self) -> Rflags {
+        Rflags::from_bits(self.vmcb.rflags())
+    }
+
+    pub(super) fn set_rflags(&mut self, flags: Rflags) {
+        self.vmcb.set_rflags(flags.bits());
+    }
+
+    /// What kind of code the guest executes.
+    pub(super) fn code_size(&self) -> CodeSize {
+        let attributes = self.vmcb.cs_attributes();
+        if Efer::from_bits(self.vmcb.efer()).contains(Efer::LMA) && attributes.contains(SegmentAttributes::L) {
+            CodeSize::Bits64
+        } else if attributes.contains(SegmentAttributes::DB) {
+            CodeSize::Bits32
+        } else {
+            CodeSize::Bits16
+        }
+    }
+}
+
+/// Where the guest's view of its control registers differs from the CPU's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hidden {
+    /// Bits of CR0 that the guest sees as 1 and the CPU has as 0.
+    cr0: Cr0,
+    /// Bits of CR4 that the guest sees as 0 and the CPU has as 1.
+    cr4: Cr4,
+}

@@ -1,0 +1,272 @@
+//! The life of a vCPU on SVM: created, set up, bound to a CPU, unbound, dropped.
+
+use core::{marker::PhantomData, sync::atomic::Ordering};
+
+use super::{
+    asid::Asid,
+    capabilities::Capabilities,
+    events::NmiState,
+    permission_maps::{self, IoMap, MsrMap},
+    setup::{self, Assists},
+    state::Hidden,
+    vmcb::VmcbFrame,
+};
+use crate::{
+    Error, Result, VcpuConfig, VcpuHandle,
+    cpu::CpuIndex,
+    exit::VmExit,
+    frame::{FrameSource, Framed, HostFrames},
+    guest::{
+        cpuid::CpuidPolicy,
+        events::Event,
+        fetch::CodePage,
+        registers::{GuestRegisters, StartState, SystemRegisters},
+        state::GuestState,
+    },
+    host::{InterruptsOff, rdmsr},
+    spec::amd::msrs::VM_HSAVE_PA,
+};
+
+/// A virtual CPU on AMD SVM.
+///
+/// It may be moved, and sent to another thread while it is not bound.
+pub struct SvmVcpu<S: FrameSource = HostFrames> {
+    pub(super) vmcb: VmcbFrame<S>,
+    pub(super) guest: GuestState<S>,
+    pub(super) cpuid: Framed<CpuidPolicy, S>,
+    pub(super) assists: Assists,
+    /// Where VMSAVE keeps the host's part of what VMLOAD loads.
+    pub(super) host_area: VmcbFrame<S>,
+    /// The VMCB before the first entry with a new state: a CPU that refuses it may overwrite it.
+    pub(super) backup: VmcbFrame<S>,
+    /// Whether the CPU has accepted the state that was set last.
+    pub(super) proven: bool,
+    pub(super) io_map: IoMap<S>,
+    pub(super) msr_map: MsrMap<S>,
+    pub(super) asid: Asid,
+    /// Whether translations must be forgotten before the next entry.
+    pub(super) forget: bool,
+    pub(super) hidden: Hidden,
+    pub(super) nmi: NmiState,
+    pub(super) code_page: CodePage,
+    /// The guest has met a triple fault; its state is undefined.
+    pub(super) shut_down: bool,
+    /// What VM_HSAVE_PA holds on the CPU that the vCPU is bound to.
+    host_save_area: u64,
+    /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
+    _not_sync: PhantomData<core::cell::Cell<()>>,
+}
+
+impl<S: FrameSource> SvmVcpu<S> {
+    /// A vCPU in the state after reset. Needs a CPU with SVM enabled.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] and [`Error::NoContiguousMemory`] (nothing stays allocated), or [`Error::BadState`] when this CPU is
+    /// not enabled.
+    pub fn new(config: VcpuConfig) -> Result<Self> {
+        CpuIndex::current()?;
+        let capabilities = Capabilities::get()?;
+        let guest = GuestState::new(config, setup::offered_cr4())?;
+        let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
+        let mut vcpu = Self {
+            vmcb: VmcbFrame::new()?,
+            guest,
+            cpuid,
+            assists: Assists::of(&capabilities),
+            host_area: VmcbFrame::new()?,
+            backup: VmcbFrame::new()?,
+            proven: false,
+            io_map: permission_maps::io_map()?,
+            msr_map: permission_maps::msr_map()?,
+            asid: Asid::NONE,
+            forget: true,
+            hidden: Hidden::default(),
+            nmi: NmiState::Open,
+            code_page: CodePage::NONE,
+            shut_down: false,
+            host_save_area: 0,
+            _not_sync: PhantomData,
+        };
+        vcpu.write_initial_state()?;
+        Ok(vcpu)
+    }
+
+    /// The handle with which other CPUs reach this vCPU.
+    pub fn handle(&self) -> VcpuHandle<S> {
+        self.guest.handle.clone()
+    }
+
+    /// Sets the root of the nested page table: the physical address of its level-4 table.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
+    pub fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
+        if root.as_usize() % memory_addr::PAGE_SIZE_4K != 0 {
+            return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
+        }
+        let root = root.as_usize() as u64;
+        self.guest.nested_root = Some(root);
+        self.vmcb.set_n_cr3(root);
+        self.forget = true;
+        Ok(())
+    }
+
+    /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
+    /// what it derived from them. Adding entries needs no call.
+    pub fn forget_nested_translations(&mut self) {
+        self.forget = true;
+    }
+
+    /// Sets the registers as a program expects them at its start.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for an entry point that the mode cannot reach.
+    pub fn start(&mut self, state: StartState) -> Result {
+        let system = SystemRegisters::start(state)?;
+        self.guest.registers = GuestRegisters::default();
+        self.set_system(&system)
+    }
+
+    /// The guest's general-purpose registers. RSP is up to date in [`system`](Self::system) only.
+    pub fn registers(&self) -> &GuestRegisters {
+        &self.guest.registers
+    }
+
+    /// The guest's general-purpose registers, to change them.
+    pub fn registers_mut(&mut self) -> &mut GuestRegisters {
+        &mut self.guest.registers
+    }
+
+    /// The policy that answers the guest's CPUID.
+    pub fn cpuid(&self) -> &CpuidPolicy {
+        &self.cpuid
+    }
+
+    /// The policy that answers the guest's CPUID, to change it.
+    pub fn cpuid_mut(&mut self) -> &mut CpuidPolicy {
+        &mut self.cpuid
+    }
+
+    /// Makes an external interrupt pending.
+    pub fn inject_interrupt(&mut self, vector: u8) {
+        self.guest.events.queue_interrupt(vector);
+    }
+
+    /// Makes an NMI pending.
+    pub fn inject_nmi(&mut self) {
+        self.guest.events.queue_nmi();
+    }
+
+    /// Raises an exception at the guest's current instruction.
+    pub fn inject_exception(&mut self, event: Event) {
+        self.guest.events.raise(event);
+    }
+
+    /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
+    pub fn has_pending_event(&self) -> bool {
+        self.guest.handle.has_mail() || self.guest.events.would_wake(true)
+    }
+
+    /// Sets RAX, where a hypercall's result is expected.
+    pub fn set_return_value(&mut self, value: u64) {
+        self.guest.registers.rax = value;
+    }
+
+    /// Binds the vCPU to the CPU that executes this. Until [`unbind`](Self::unbind) it runs here only, and the CPU's
+    /// extended registers are the guest's.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is bound already, when SVM is not enabled here, or when another vCPU is bound here.
+    pub fn bind(&mut self) -> Result {
+        if self.guest.cpu.is_some() {
+            return Err(Error::BadState("the vCPU is already bound"));
+        }
+        let cpu = CpuIndex::current()?;
+        let capabilities = Capabilities::get()?;
+        let _interrupts_off = InterruptsOff::new();
+        let bound = &cpu.slot().bound;
+        if bound.compare_exchange(0, self.vmcb.address(), Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return Err(Error::BadState("another vCPU is bound to this CPU"));
+        }
+        self.assists = Assists::of(&capabilities);
+        // SAFETY: `current` says that this CPU is enabled, so it has SVM and this register.
+        self.host_save_area = unsafe { rdmsr(VM_HSAVE_PA) };
+        // What another CPU has cached of the VMCB is not what this one has.
+        self.vmcb.mark_all_dirty();
+        self.guest.xstate.load_guest();
+        self.guest.cpu = Some(cpu);
+        Ok(())
+    }
+
+    /// Takes the vCPU off its CPU: afterwards it may be bound elsewhere, and the extended registers are the host's again.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it is not bound, or bound to another CPU.
+    pub fn unbind(&mut self) -> Result {
+        let _interrupts_off = InterruptsOff::new();
+        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+        if CpuIndex::current()? != cpu {
+            return Err(Error::BadState("the vCPU is bound to another CPU"));
+        }
+        self.guest.xstate.unload_guest();
+        cpu.slot().bound.store(0, Ordering::Relaxed);
+        self.guest.cpu = None;
+        Ok(())
+    }
+
+    /// Whether this CPU is the one that the vCPU is bound to.
+    #[inline]
+    pub(super) fn check_owner(&self) -> Result<CpuIndex> {
+        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+        // Each CPU has its own host save area, so its address tells CPUs apart; and it is 0 on one that is not enabled.
+        // SAFETY: a vCPU is bound, so the CPUs of this machine have SVM and this register.
+        if unsafe { rdmsr(VM_HSAVE_PA) } == self.host_save_area {
+            Ok(cpu)
+        } else {
+            Err(Error::BadState("the vCPU is bound to another CPU"))
+        }
+    }
+
+    /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no read waits.
+    pub fn complete_read(&mut self, value: u64) -> Result {
+        self.guest.complete_read(value)
+    }
+
+    /// The VMM refuses the access of [`VmExit::MsrRead`] or [`VmExit::MsrWrite`]: the guest gets #GP(0).
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when no such access waits.
+    pub fn reject(&mut self) -> Result {
+        self.guest.reject()
+    }
+
+    /// After [`VmExit::NestedPageFault`]: the access that the guest's instruction makes there, for the VMM to answer as a
+    /// device would.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    pub fn decode_mmio(&mut self) -> Result<VmExit> {
+        self.decode_mmio_with()
+    }
+}
+
+impl<S: FrameSource> Drop for SvmVcpu<S> {
+    fn drop(&mut self) {
+        if self.guest.cpu.is_some() && self.unbind().is_err() {
+            log::error!("a vCPU was dropped while it was bound to another CPU, which has its extended registers");
+            // Give the CPU free for others all the same.
+            if let Some(cpu) = self.guest.cpu {
+                cpu.slot().bound.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl<S: FrameSource> core::fmt::Debug for SvmVcpu<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SvmVcpu").field("cpu", &self.guest.cpu).finish_non_exhaustive()
+    }
+}
