@@ -217,7 +217,9 @@ macro_rules! adapt {
             }
 
             fn set_ept_root(&mut self, ept_root: HostPhysAddr) -> AxResult {
-                self.inner.set_nested_root(ept_root).map_err(error)
+                // SAFETY: `axvcpu` gives the root of the VM's page table, which the VM keeps as long as its vCPUs. Its entries
+                // may change between runs: `bind` makes the CPU forget what it derived from them.
+                unsafe { self.inner.set_nested_root(ept_root) }.map_err(error)
             }
 
             fn setup(&mut self, config: SetupConfig) -> AxResult {

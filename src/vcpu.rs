@@ -26,7 +26,8 @@ use crate::vmx::VmxVcpu;
 /// let table: NestedTable = NestedTable::new(cpu.nested_format()?)?;
 /// // … map guest memory …
 /// let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
-/// vcpu.set_nested_root(table.root())?;
+/// // SAFETY: the table has the CPU's format, maps nothing but the guest's memory, and outlives the vCPU.
+/// unsafe { vcpu.set_nested_root(table.root()) }?;
 /// vcpu.start(StartState::RealMode { entry: 0x7c00 })?;
 /// vcpu.bind()?;
 /// while devices(vcpu.run()?, &mut vcpu) {}
@@ -84,8 +85,16 @@ impl<S: FrameSource> Vcpu<S> {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
-    pub fn set_nested_root(&mut self, root: PhysAddr) -> Result {
-        each!(self, vcpu => vcpu.set_nested_root(root))
+    ///
+    /// # Safety
+    /// The root is that of a table in the format of this virtualization, whose frames and the memory that it maps can be
+    /// reached through [`PhysFrameIf::phys_to_virt`](crate::PhysFrameIf::phys_to_virt) (devices, mapped uncacheable, need
+    /// not be). They stay allocated until another root is set or the vCPU is dropped, or until
+    /// [`forget_nested_translations`](Self::forget_nested_translations) after an entry was removed. What is mapped is the
+    /// guest's to change.
+    pub unsafe fn set_nested_root(&mut self, root: PhysAddr) -> Result {
+        // SAFETY: the caller's promise.
+        each!(self, vcpu => unsafe { vcpu.set_nested_root(root) })
     }
 
     /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets

@@ -19,7 +19,7 @@ use crate::{
     Error, GuestRegisters, Result,
     spec::x86::{
         cpuid::{CpuidBEcx, CpuidLeaf},
-        registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cr4, Xcr0},
+        registers::{Cpuid80000008Eax, Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cr4, Xcr0},
     },
 };
 
@@ -139,6 +139,12 @@ impl CpuidPolicy {
         } else {
             self.lookup_absent(leaf, subleaf).load(registers);
         }
+    }
+
+    /// How many bits physical addresses have, as the guest is told; 0 when it is not.
+    pub fn physical_bits(&self) -> u8 {
+        let entry = self.find(CpuidLeaf::ADDRESS_SIZES.0, 0);
+        entry.map_or(0, |entry| Cpuid80000008Eax::from_bits(entry.eax).physical_address_bits())
     }
 
     #[inline(always)]

@@ -167,6 +167,11 @@ impl Events {
         self.task_priority = class & 0xf;
     }
 
+    /// Whether the next entry goes on with a delivery that an exit interrupted.
+    pub fn is_delivering(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// Whether the guest has shut down on a triple fault of emulated events.
     pub fn is_shutdown(&self) -> bool {
         self.shutdown

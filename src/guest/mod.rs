@@ -4,6 +4,7 @@ pub(crate) mod control;
 pub(crate) mod cpuid;
 pub(crate) mod debug;
 pub(crate) mod decode;
+pub(crate) mod emulation;
 pub(crate) mod events;
 pub(crate) mod fetch;
 pub(crate) mod linear;

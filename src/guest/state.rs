@@ -2,6 +2,7 @@
 
 use super::{
     control::Offered,
+    emulation::Emulation,
     events::{Event, Events},
     msr::{EFER_OFFERED, MsrState, UnknownMsr},
     registers::{GuestRegisters, RegisterIndex},
@@ -46,6 +47,8 @@ pub(crate) enum Pending {
     MsrRead { length: u8 },
     /// WRMSR is done unless the VMM rejects it.
     MsrWrite,
+    /// The read that [`GuestState::emulation`] asked for waits for its value.
+    Emulation,
     /// A nested page fault, of which the VMM may say that it hit a device.
     NestedFault(NestedFault),
 }
@@ -63,6 +66,10 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     /// CR2, which the CPU does not switch under VMX.
     pub(crate) cr2: u64,
     pub(crate) pending: Pending,
+    /// What the last exit began and the next run goes on with.
+    pub(crate) emulation: Emulation,
+    /// The value that the emulation asked for.
+    pub(crate) answer: Option<u64>,
     /// The length of the instruction that is done, behind which the next run goes on; 0: the guest goes on where it is.
     pub(crate) skip: u8,
     /// The CPU that the vCPU is bound to.
@@ -86,6 +93,8 @@ impl<S: FrameSource> GuestState<S> {
             debug: crate::guest::state::DEBUG_RESET,
             cr2: 0,
             pending: Pending::None,
+            emulation: Emulation::None,
+            answer: None,
             skip: 0,
             cpu: None,
             nested_root: None,
@@ -105,6 +114,11 @@ impl<S: FrameSource> GuestState<S> {
             Pending::MsrRead { length } => {
                 self.registers.set_edx_eax(value);
                 length
+            }
+            Pending::Emulation => {
+                self.answer = Some(value);
+                self.pending = Pending::None;
+                return Ok(());
             }
             _ => return Err(Error::BadState("no read waits for a value")),
         };

@@ -24,7 +24,7 @@ use crate::{
             exits::ExitCode,
             vmcb::InterruptShadow,
         },
-        x86::registers::{Cr0, Cr4, Dr6, Efer, ExceptionVector, Rflags},
+        x86::registers::{Cr0, Cr4, Dr6, ExceptionVector, Rflags},
     },
 };
 
@@ -242,7 +242,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             cr0: Cr0::from_bits(vmcb.cr0()),
             cr3: vmcb.cr3(),
             cr4: Cr4::from_bits(vmcb.cr4()),
-            efer: Efer::from_bits(vmcb.efer()),
+            efer: self.efer(),
             // With nested paging the CPU reads them from memory too.
             pdptes: None,
             physical_bits: 0,

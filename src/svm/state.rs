@@ -141,7 +141,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         ControlState {
             cr0: Cr0::from_bits(self.vmcb.cr0()) | self.hidden.cr0,
             cr4: Cr4::from_bits(self.vmcb.cr4()).without(self.hidden.cr4),
-            efer: Efer::from_bits(self.vmcb.efer()).without(Efer::SVME),
+            efer: self.efer().without(Efer::SVME),
         }
     }
 
@@ -180,10 +180,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.vmcb.set_rflags(flags.bits());
     }
 
+    /// EFER as the CPU uses it for the guest. LMA is derived, as a CPU may do too: one emulator has changed it already when a
+    /// MOV to CR0 exits.
+    pub(super) fn efer(&self) -> Efer {
+        let mut efer = Efer::from_bits(self.vmcb.efer());
+        efer.set(Efer::LMA, efer.contains(Efer::LME) && Cr0::from_bits(self.vmcb.cr0()).contains(Cr0::PG));
+        efer
+    }
+
     /// What kind of code the guest executes.
     pub(super) fn code_size(&self) -> CodeSize {
         let attributes = self.vmcb.cs_attributes();
-        if Efer::from_bits(self.vmcb.efer()).contains(Efer::LMA) && attributes.contains(SegmentAttributes::L) {
+        if self.efer().contains(Efer::LMA) && attributes.contains(SegmentAttributes::L) {
             CodeSize::Bits64
         } else if attributes.contains(SegmentAttributes::DB) {
             CodeSize::Bits32

@@ -355,8 +355,3 @@ fn timestamp() -> u64 {
     unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     u64::from(high) << 32 | u64::from(low)
 }
-impl<S: FrameSource> VmxVcpu<S> {
-    fn string_io(&mut self, vmcs: &Vmcs<'_>, _q: IoQualification, _w: Width) -> Outcome { self.unhandled(vmcs, vmcs.read(EXIT_REASON)) }
-    fn load_pdptes(&mut self, _vmcs: &Vmcs<'_>) -> Result<(), Outcome> { Ok(()) }
-    pub(super) fn decode_mmio_with(&mut self, _vmcs: &Vmcs<'_>) -> crate::Result<VmExit> { Err(crate::Error::Unsupported("x")) }
-}

@@ -3,6 +3,7 @@
 mod capabilities;
 mod controls;
 mod cpu;
+mod emulation;
 mod events;
 mod exits;
 mod fail;

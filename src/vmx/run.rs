@@ -1,11 +1,11 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{exits, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
+use super::{exits::Outcome, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit},
     frame::FrameSource,
-    guest::{events::Event, registers::RegisterIndex, state::Pending},
+    guest::{emulation::Emulation, events::Event, registers::RegisterIndex, state::Pending},
     host::{self, InterruptsOff},
     spec::{
         intel::{
@@ -44,6 +44,12 @@ impl<S: FrameSource> VmxVcpu<S> {
         let mut skipped = length != 0;
         if skipped {
             self.skip_by(vmcs, length.into());
+        } else if !matches!(self.guest.emulation, Emulation::None) {
+            match self.resume_emulation(vmcs) {
+                Outcome::Again => {}
+                Outcome::Skipped => skipped = true,
+                Outcome::Exit(exit) => return exit,
+            }
         }
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
@@ -84,9 +90,9 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             self.launched = true;
             match self.handle_exit(vmcs, reason) {
-                exits::Outcome::Again => skipped = false,
-                exits::Outcome::Skipped => skipped = true,
-                exits::Outcome::Exit(exit) => return exit,
+                Outcome::Again => skipped = false,
+                Outcome::Skipped => skipped = true,
+                Outcome::Exit(exit) => return exit,
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     guest::{
         control::ControlState,
         registers::{DescriptorTable, Segment, SystemRegisters},
+        segmentation::SegmentRegister,
     },
     spec::{
         Field, ReadWrite,
@@ -31,20 +32,20 @@ struct SegmentFields {
     rights: Field<SegmentAccessRights, ReadWrite>,
 }
 
-macro_rules! segment {
+macro_rules! fields {
     ($selector:ident $base:ident $limit:ident $rights:ident) => {
         SegmentFields { selector: $selector, base: $base, limit: $limit, rights: $rights }
     };
 }
 
-const ES: SegmentFields = segment!(GUEST_ES_SELECTOR GUEST_ES_BASE GUEST_ES_LIMIT GUEST_ES_ACCESS_RIGHTS);
-const CS: SegmentFields = segment!(GUEST_CS_SELECTOR GUEST_CS_BASE GUEST_CS_LIMIT GUEST_CS_ACCESS_RIGHTS);
-const SS: SegmentFields = segment!(GUEST_SS_SELECTOR GUEST_SS_BASE GUEST_SS_LIMIT GUEST_SS_ACCESS_RIGHTS);
-const DS: SegmentFields = segment!(GUEST_DS_SELECTOR GUEST_DS_BASE GUEST_DS_LIMIT GUEST_DS_ACCESS_RIGHTS);
-const FS: SegmentFields = segment!(GUEST_FS_SELECTOR GUEST_FS_BASE GUEST_FS_LIMIT GUEST_FS_ACCESS_RIGHTS);
-const GS: SegmentFields = segment!(GUEST_GS_SELECTOR GUEST_GS_BASE GUEST_GS_LIMIT GUEST_GS_ACCESS_RIGHTS);
-const LDTR: SegmentFields = segment!(GUEST_LDTR_SELECTOR GUEST_LDTR_BASE GUEST_LDTR_LIMIT GUEST_LDTR_ACCESS_RIGHTS);
-const TR: SegmentFields = segment!(GUEST_TR_SELECTOR GUEST_TR_BASE GUEST_TR_LIMIT GUEST_TR_ACCESS_RIGHTS);
+const ES: SegmentFields = fields!(GUEST_ES_SELECTOR GUEST_ES_BASE GUEST_ES_LIMIT GUEST_ES_ACCESS_RIGHTS);
+const CS: SegmentFields = fields!(GUEST_CS_SELECTOR GUEST_CS_BASE GUEST_CS_LIMIT GUEST_CS_ACCESS_RIGHTS);
+const SS: SegmentFields = fields!(GUEST_SS_SELECTOR GUEST_SS_BASE GUEST_SS_LIMIT GUEST_SS_ACCESS_RIGHTS);
+const DS: SegmentFields = fields!(GUEST_DS_SELECTOR GUEST_DS_BASE GUEST_DS_LIMIT GUEST_DS_ACCESS_RIGHTS);
+const FS: SegmentFields = fields!(GUEST_FS_SELECTOR GUEST_FS_BASE GUEST_FS_LIMIT GUEST_FS_ACCESS_RIGHTS);
+const GS: SegmentFields = fields!(GUEST_GS_SELECTOR GUEST_GS_BASE GUEST_GS_LIMIT GUEST_GS_ACCESS_RIGHTS);
+const LDTR: SegmentFields = fields!(GUEST_LDTR_SELECTOR GUEST_LDTR_BASE GUEST_LDTR_LIMIT GUEST_LDTR_ACCESS_RIGHTS);
+const TR: SegmentFields = fields!(GUEST_TR_SELECTOR GUEST_TR_BASE GUEST_TR_LIMIT GUEST_TR_ACCESS_RIGHTS);
 
 impl SegmentFields {
     fn read(&self, vmcs: &Vmcs<'_>) -> Segment {
@@ -64,15 +65,15 @@ impl SegmentFields {
     }
 }
 
-/// The segment registers that data accesses name, in the order in which instructions encode them.
-pub(super) fn data_segment(vmcs: &Vmcs<'_>, number: u8) -> Segment {
-    match number {
-        0 => ES.read(vmcs),
-        1 => CS.read(vmcs),
-        2 => SS.read(vmcs),
-        3 => DS.read(vmcs),
-        4 => FS.read(vmcs),
-        _ => GS.read(vmcs),
+/// One of the segment registers that instructions name.
+pub(super) fn segment(vmcs: &Vmcs<'_>, register: SegmentRegister) -> Segment {
+    match register {
+        SegmentRegister::Es => ES.read(vmcs),
+        SegmentRegister::Cs => CS.read(vmcs),
+        SegmentRegister::Ss => SS.read(vmcs),
+        SegmentRegister::Ds => DS.read(vmcs),
+        SegmentRegister::Fs => FS.read(vmcs),
+        SegmentRegister::Gs => GS.read(vmcs),
     }
 }
 

@@ -110,7 +110,14 @@ impl<S: FrameSource> VmxVcpu<S> {
     ///
     /// # Errors
     /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
-    pub fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
+    ///
+    /// # Safety
+    /// The root is that of a table in the format of this virtualization, whose frames and the memory that it maps can be
+    /// reached through [`PhysFrameIf::phys_to_virt`](crate::PhysFrameIf::phys_to_virt) (devices, mapped uncacheable, need
+    /// not be). They stay allocated until another root is set or the vCPU is dropped, or until
+    /// [`forget_nested_translations`](Self::forget_nested_translations) after an entry was removed. What is mapped is the
+    /// guest's to change.
+    pub unsafe fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
         if !root.is_aligned_4k() {
             return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
         }

@@ -39,15 +39,18 @@ pub enum Variant {
     Counting,
 }
 
+impl Variant {
+    /// Where it is built: flags differ, so that in one place each build would throw away the other's.
+    fn target(self, repo: &Repo) -> PathBuf {
+        repo.target.join(if self == Variant::Plain { "image" } else { "image-counting" })
+    }
+}
+
 /// Builds a variant, or gives what the compiler said.
 pub fn build(repo: &Repo, variant: Variant, progress: &Progress) -> Result<Image> {
     let name = if variant == Variant::Plain { "plain" } else { "counting" };
-    let target = repo.target.join("image");
-    let mut command = command(repo, "build");
+    let mut command = command(repo, "build", variant);
     command.arg("--release");
-    if variant == Variant::Counting {
-        command.args(["--features", "hypervisor/bench-count"]);
-    }
     let bar = progress.start(&format!("building the image ({name})"));
     let ended =
         command::run(&mut command, Duration::from_secs(1800), &mut |line| bar.set_message(line.trim().to_owned()));
@@ -56,7 +59,7 @@ pub fn build(repo: &Repo, variant: Variant, progress: &Progress) -> Result<Image
     if !ended.success() {
         bail!("the image ({name}) does not build:\n{}", ended.tail(60));
     }
-    let built = target.join(TARGET).join("release");
+    let built = variant.target(repo).join(TARGET).join("release");
     let directory = repo.scratch(&format!("image-{name}"))?;
     let image = Image { elf: directory.join("hypervisor.elf"), rom: directory.join("rom.bin") };
     fs::copy(built.join("hypervisor"), &image.elf).context("the build left no image")?;
@@ -66,19 +69,23 @@ pub fn build(repo: &Repo, variant: Variant, progress: &Progress) -> Result<Image
 }
 
 /// A cargo command for the image's workspace with the flags that the image needs and the user's own.
-pub fn command(repo: &Repo, subcommand: &str) -> Command {
+pub fn command(repo: &Repo, subcommand: &str, variant: Variant) -> Command {
     let mut command = repo.cargo(DIRECTORY);
     // A RUSTFLAGS variable would silently replace the flags of configuration files; as part of the configuration
     // the user's flags are joined with them.
-    let flags = [users_flags(), own_flags()].concat();
+    let flags = [users_flags(), own_flags(variant)].concat();
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    command.env("CARGO_TARGET_DIR", repo.target.join("image"));
+    command.env("CARGO_TARGET_DIR", variant.target(repo));
     command.args([subcommand, "--target", TARGET, "--config", &configuration(&flags)]);
     command
 }
 
-fn own_flags() -> Vec<String> {
-    FLAGS.iter().flat_map(|flag| ["-C".to_owned(), (*flag).to_owned()]).collect()
+fn own_flags(variant: Variant) -> Vec<String> {
+    let mut flags: Vec<String> = FLAGS.iter().flat_map(|flag| ["-C".to_owned(), (*flag).to_owned()]).collect();
+    if variant == Variant::Counting {
+        flags.extend(["--cfg".to_owned(), "x86_vcpu_count".to_owned()]);
+    }
+    flags
 }
 
 /// The flags of the environment, as cargo reads them.
@@ -115,6 +122,6 @@ mod tests {
 
     #[test]
     fn the_red_zone_is_off() {
-        assert!(own_flags().windows(2).any(|pair| pair == ["-C", "no-redzone=yes"]));
+        assert!(own_flags(Variant::Plain).windows(2).any(|pair| pair == ["-C", "no-redzone=yes"]));
     }
 }

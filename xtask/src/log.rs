@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default)]
 pub struct Log {
     pub scenarios: Vec<Scenario>,
-    /// The answer to `list`: the names of all scenarios.
-    pub names: Vec<String>,
+    /// The answer to `list`: the names of all scenarios, and how many CPUs each needs.
+    pub names: Vec<(String, u32)>,
     /// `BENCH` rows.
     pub bench: Vec<Map<String, Value>>,
     /// `RESULT`: none when the image did not get that far.
@@ -44,7 +44,8 @@ impl Log {
             } else if line.starts_with("BEGIN ") {
                 log.unfinished.clear();
             } else if let Some(rest) = line.strip_prefix("NAME ") {
-                log.names.extend(rest.split_whitespace().next().map(String::from));
+                let (name, cpus) = rest.split_once(' ').unwrap_or((rest, "1"));
+                log.names.push((name.into(), cpus.trim().parse().unwrap_or(1)));
             } else if let Some(rest) = line.strip_prefix("SCENARIO ") {
                 let (name, verdict) = rest.split_once(": ").unwrap_or((rest, ""));
                 let guest = std::mem::take(&mut log.unfinished);
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn names_are_listed() {
-        assert_eq!(Log::parse("NAME real real\nNAME io real,protected,long\nRESULT: ok\n").names, ["real", "io"]);
+        assert_eq!(Log::parse("NAME real 1\nNAME smp 2\nRESULT: ok\n").names, [("real".into(), 1), ("smp".into(), 2)]);
     }
 
     #[test]

@@ -90,7 +90,6 @@
     say64 "CR8 is "
     call hex64
     say64 "\n"
-    cr_write cr8, 0x10, "CR8 = 16"
     xor %eax, %eax
     mov %rax, %cr8
     mov $0xFFFF800012345678, %rax

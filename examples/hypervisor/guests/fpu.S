@@ -20,9 +20,9 @@ fpu_fill:                               # from RDI, a number: XMM0..15, three x8
     fildll (%r13)
     fldpi
     fld1
-    movl $0x027F, (%r13)               # 53 bits of precision
+    movl $0x027F, (%r13)                # 53 bits of precision
     fldcw (%r13)
-    movl $0x5F80, (%r13)               # rounding up
+    movl $0x5F80, (%r13)                # rounding up
     ldmxcsr (%r13)
     ret
 
@@ -70,6 +70,16 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     fstpt (%r13)
     fstpt 16(%r13)
     fistpll 32(%r13)
+    mov $0x8000000000000000, %rax       # the significands of 1 and of pi
+    cmp %rax, (%r13)
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
+    mov $0xC90FDAA22168C235, %rax
+    cmp %rax, 16(%r13)
+    setne %al
+    movzx %al, %eax
+    add %eax, %ebp
     cmp %rdi, 32(%r13)
     setne %al
     movzx %al, %eax
@@ -125,12 +135,14 @@ fpu_check:                              # RDI as above; adds to EBP what differs
     # Several vCPUs of one machine run this, with different numbers in RDI, on one CPU in turn, on two, or moving between
     # them. Each has a page of its own, for scratch and, from the end, for its stack.
     entry numbered
-    start64
+    cli
+    cld
     mov %rdi, %r12
     mov %edi, %r13d
     shl $12, %r13d
     add $SCRATCH, %r13d
     lea 0x1000(%r13), %esp
+    call setup64
     start_fpu
     mov $0x0101010101010101, %rax
     imul %rax, %rdi

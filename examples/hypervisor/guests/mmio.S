@@ -173,6 +173,7 @@
     movzwl %fs:(%bx), %eax
     call hex16
     say16 "\n"
+    mov $-1, %eax
     mov $0x20, %bp                      # BP's own segment is SS; the prefix wins
     mov %fs:(%bp), %al
     call hex16

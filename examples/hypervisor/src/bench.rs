@@ -96,7 +96,8 @@ impl core::fmt::Display for Hundredths {
 fn measure(guest: Guest, iterations: u64) -> Result<Cost> {
     let mut memory = GuestMemory::new()?;
     let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
-    vcpu.set_nested_root(memory.root())?;
+    // SAFETY: what the table maps is the guest's own memory; both live until the vCPU is gone, at the end of this function.
+    unsafe { vcpu.set_nested_root(memory.root()) }?;
     vcpu.start(match guest.mode {
         Mode::Real => StartState::RealMode { entry: guest.entry },
         Mode::Protected => StartState::Protected { entry: guest.entry as u32 },

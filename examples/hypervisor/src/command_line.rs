@@ -15,9 +15,9 @@ pub struct Request {
 pub enum Action {
     /// `scenario=NAME,NAME…`: these; `scenario=all`, or nothing: all.
     Run(&'static str),
-    /// `list`: print the names of the scenarios.
+    /// `list`, or `scenario=list`: print the names of the scenarios.
     List,
-    /// `bench`: measure.
+    /// `bench`, or `scenario=bench`: measure.
     Bench,
 }
 
@@ -29,6 +29,8 @@ pub fn parse(line: &'static str) -> Request {
             None if word == "list" => request.action = Action::List,
             None if word == "bench" => request.action = Action::Bench,
             None if word == "all" => request.action = Action::Run("all"),
+            Some(("scenario", "list")) => request.action = Action::List,
+            Some(("scenario", "bench")) => request.action = Action::Bench,
             Some(("scenario", names)) => request.action = Action::Run(names),
             Some(("cpus", count)) => request.cpus = count.parse().unwrap_or(1),
             _ => {}

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use super::cargo::{succeeds, succeeds_without_warnings, tests};
 use super::{Check, Context};
+use crate::image::{self, Variant};
 use crate::report::Outcome;
-use crate::{image, toolchain};
+use crate::toolchain;
 
 /// The workspaces, each with its own lock file and settings, and what of them `cargo fmt` is told to look at: `--all`
 /// follows path dependencies out of a workspace.
@@ -82,7 +83,7 @@ pub fn checks() -> Vec<Check> {
         }));
     }
     checks.push(Check::new("clippy: the image", true, |context| {
-        clippy(context, image::command(context.repo, "clippy").args(["--release", "--workspace"]))
+        clippy(context, image::command(context.repo, "clippy", Variant::Plain).args(["--release", "--workspace"]))
     }));
     for (packages, quick) in TESTS {
         checks.push(Check::new(format!("tests: {packages}"), quick, move |context| {

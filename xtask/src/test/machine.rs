@@ -141,7 +141,11 @@ impl Bench<'_> {
         Ok(match &job.what {
             What::List => {
                 let ended = self.boot(job, plain, "list", 1)?;
-                whole(&ended).unwrap_or_else(|| same_names(&Log::parse(&ended.log).names, self.plan.transcripts.keys()))
+                whole(&ended).unwrap_or_else(|| {
+                    let known: Vec<(String, u32)> =
+                        self.plan.transcripts.keys().map(|name| (name.clone(), machines.cpus(name))).collect();
+                    same_names(&Log::parse(&ended.log).names, &known)
+                })
             }
             What::One(scenario) => {
                 let ended = self.boot(job, plain, &format!("scenario={scenario}"), machines.cpus(scenario))?;
@@ -242,13 +246,17 @@ fn judge(said: Option<&Scenario>, expected: &str, refusal: Option<&str>, log: &s
     }
 }
 
-fn same_names<'a>(listed: &[String], known: impl Iterator<Item = &'a String>) -> Outcome {
-    let known: Vec<&String> = known.collect();
+/// The image's scenarios and the transcripts must be the same, with the same number of CPUs.
+fn same_names(listed: &[(String, u32)], known: &[(String, u32)]) -> Outcome {
     let mut problems: Vec<String> = Vec::new();
-    problems.extend(listed.iter().filter(|name| !known.contains(name)).map(|name| format!("{name} has no transcript")));
-    problems.extend(
-        known.iter().filter(|name| !listed.contains(name)).map(|name| format!("the image does not know {name}")),
-    );
+    for (name, cpus) in listed.iter().filter(|scenario| !known.contains(scenario)) {
+        problems.push(format!(
+            "the image's {name}, which needs {cpus} CPUs, has no transcript or other CPUs in machines.toml"
+        ));
+    }
+    for (name, cpus) in known.iter().filter(|scenario| !listed.contains(scenario)) {
+        problems.push(format!("the transcript of {name} on {cpus} CPUs has no such scenario in the image"));
+    }
     if problems.is_empty() { Outcome::Passed } else { Outcome::Failed(problems.join("\n")) }
 }
 
@@ -310,9 +318,10 @@ mod tests {
 
     #[test]
     fn names_must_agree() {
-        let known = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(same_names(&known, known.iter()), Outcome::Passed);
-        assert!(matches!(same_names(&known[..1], known.iter()), Outcome::Failed(_)));
-        assert!(matches!(same_names(&known, known[1..].iter()), Outcome::Failed(_)));
+        let known = [("a".to_owned(), 1), ("b".to_owned(), 2)];
+        assert_eq!(same_names(&known, &known), Outcome::Passed);
+        assert!(matches!(same_names(&known[..1], &known), Outcome::Failed(_)));
+        assert!(matches!(same_names(&known, &known[1..]), Outcome::Failed(_)));
+        assert!(matches!(same_names(&[("a".to_owned(), 1), ("b".to_owned(), 1)], &known), Outcome::Failed(_)));
     }
 }

@@ -44,7 +44,8 @@ pub fn out_of_memory() -> Outcome {
     fn make() -> Result<(), Error> {
         let memory = GuestMemory::new()?;
         let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
-        vcpu.set_nested_root(memory.root())?;
+        // SAFETY: what the table maps is the guest's own memory, and both outlive the vCPU, which does not even run.
+        unsafe { vcpu.set_nested_root(memory.root()) }?;
         vcpu.start(StartState::Long { entry: guests::ADDRESS, cr3: PAGE_MAP })?;
         vcpu.bind()?;
         vcpu.unbind()

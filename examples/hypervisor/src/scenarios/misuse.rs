@@ -13,7 +13,8 @@ pub fn misuse() -> Outcome {
     let memory = GuestMemory::new()?;
     let make = || -> Result<Vcpu> {
         let mut vcpu = Vcpu::new(VcpuConfig::new(0))?;
-        vcpu.set_nested_root(memory.root())?;
+        // SAFETY: what the table maps is the guest's own memory, and both outlive the vCPUs.
+        unsafe { vcpu.set_nested_root(memory.root()) }?;
         vcpu.start(StartState::Long { entry: guests::long().entry, cr3: PAGE_MAP })?;
         Ok(vcpu)
     };
@@ -34,7 +35,8 @@ pub fn misuse() -> Outcome {
 
     let frame: PhysFrame = PhysFrame::alloc()?;
     let crooked = memory_addr::PhysAddr::from(frame.start_paddr().as_usize() + 1);
-    let answer = second.set_nested_root(crooked);
+    // SAFETY: it is refused, and the vCPU does not run any more.
+    let answer = unsafe { second.set_nested_root(crooked) };
     check(matches!(answer, Err(Error::InvalidInput(_))), || format!("a crooked root: {answer:?}"))?;
 
     let answer = virtualization::enable();

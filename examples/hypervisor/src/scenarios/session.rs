@@ -15,10 +15,10 @@ const NOT_APPLICABLE: u8 = 1;
 
 /// A virtual machine with one vCPU.
 pub struct Session {
+    /// Its vCPU; dropped first, because it uses the machine's memory.
+    pub cpu: VmCpu,
     /// The virtual machine.
     pub vm: Vm,
-    /// Its vCPU.
-    pub cpu: VmCpu,
 }
 
 impl Session {

@@ -16,6 +16,8 @@ use crate::{cpu, interrupts, smp};
 
 /// The guest prints a byte.
 const PORT_PRINT: u16 = 0xE9;
+/// More than any guest prints that is well.
+const LONGEST_OUTPUT: usize = 4096;
 /// The guest ends.
 const PORT_DONE: u16 = 0xF4;
 /// The guest lets the VMM do something.
@@ -50,6 +52,8 @@ pub enum Exit {
     Shutdown,
     /// The guest was not entered.
     EntryFailure,
+    /// The guest prints without end.
+    TooMuchOutput,
     /// The guest touched memory that is not there, and no device either.
     Fault {
         /// The guest-physical address.
@@ -123,6 +127,7 @@ impl VmCpu {
         loop {
             match self.vcpu.run()? {
                 AxVCpuExitReason::IoWrite { port, width, data } => match port.number() {
+                    PORT_PRINT if self.output.len() >= LONGEST_OUTPUT => return Ok(Exit::TooMuchOutput),
                     PORT_PRINT => self.output.push(data as u8),
                     PORT_DONE => return Ok(Exit::Done(data as u8)),
                     PORT_YIELD => return Ok(Exit::Yield),

@@ -1,0 +1,290 @@
+//! What hardware leaves to the library and takes more than one step: string I/O, and instructions that access a device.
+//!
+//! An emulation starts at an exit, asks the VMM, and goes on at the start of the next `run`. The guest's registers change with
+//! the last step; an emulation that the VMM does not answer is given up, and the guest executes the instruction again.
+
+use super::{
+    decode::{DecodeError, MmioInstruction},
+    events::Event,
+    fetch::{CodeAddress, InstructionBytes},
+    linear::{AccessFault, Span},
+    memory::{GuestMemory, MemoryFault, MemoryFaultReason, NestedRoot},
+    mmio::{MmioContext, MmioEmulation, MmioError, MmioStep, Segments},
+    segmentation::{CodeSize, SegmentRegister},
+    state::{GuestState, Pending},
+    string_io::{Element, StringContext, StringIo},
+    walk::{PageFault, Paging, Privilege},
+};
+use crate::{
+    Error, Result,
+    exit::{NestedFault, VmExit},
+    frame::FrameSource,
+    nested::NestedFormat,
+    spec::x86::registers::{ExceptionVector, Rflags},
+};
+
+/// What an emulation reads and writes of the VMCS or the VMCB.
+pub(crate) trait Cpu: Segments {
+    /// The format of the nested page table.
+    const FORMAT: NestedFormat;
+    /// Whether the CPU sets accessed and dirty bits in it.
+    const ACCESSED_DIRTY: bool;
+
+    fn paging(&self) -> Paging;
+    fn privilege(&self) -> Privilege;
+    fn code_size(&self) -> CodeSize;
+    fn rip(&self) -> u64;
+    fn rflags(&self) -> Rflags;
+    fn set_rflags(&mut self, value: Rflags);
+    fn rsp(&self) -> u64;
+    fn set_rsp(&mut self, value: u64);
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// The VMM has to do something.
+    Exit(VmExit),
+    /// The instruction of this length is done.
+    Skip(u8),
+    /// The guest goes on where it is.
+    Again,
+    /// The instruction raises an exception.
+    Raise(Event),
+    /// The instruction raises #PF, with this address in CR2.
+    PageFault(PageFault),
+}
+
+/// An emulation between two runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Emulation {
+    /// There is none.
+    #[default]
+    None,
+    /// INS: the port's value goes there.
+    In { io: StringIo, span: Span, length: u8 },
+    /// OUTS: the VMM got the element.
+    Out { io: StringIo, length: u8 },
+    /// The VMM reads a device.
+    MmioRead(MmioEmulation),
+    /// The VMM has written to a device.
+    MmioWritten(MmioEmulation),
+}
+
+impl<S: FrameSource> GuestState<S> {
+    /// The guest's memory, for the time of this exit.
+    pub(crate) fn memory<C: Cpu>(&self) -> Option<GuestMemory<'_, S>> {
+        let root = NestedRoot {
+            root: memory_addr::PhysAddr::from(self.nested_root? as usize),
+            format: C::FORMAT,
+            accessed_dirty: C::ACCESSED_DIRTY,
+            // What is uncacheable is a device of the host, which a read may change.
+            refuse_uncacheable: true,
+        };
+        // SAFETY: whoever called `set_nested_root` promised that the table is of this format, and that it and the memory
+        // it maps stay as long as the vCPU uses it; both can be reached by `phys_to_virt`.
+        Some(unsafe { GuestMemory::new(root) })
+    }
+
+    /// The next element of INS or OUTS.
+    pub(crate) fn string_io<C: Cpu>(&mut self, cpu: &C, io: StringIo, port: u16, length: u8) -> Progress {
+        let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
+        let segment = cpu.segment(if io.input { SegmentRegister::Es } else { io.segment });
+        let paging = cpu.paging();
+        let context =
+            StringContext { paging: &paging, privilege: cpu.privilege(), code_size: cpu.code_size(), segment: &segment };
+        match io.start(&mut memory, &self.registers, &context) {
+            Ok(Element::None) => Progress::Skip(length),
+            Ok(Element::Out(data)) => {
+                self.emulation = Emulation::Out { io, length };
+                Progress::Exit(VmExit::IoWrite { port, width: io.width, data })
+            }
+            Ok(Element::In(span)) => {
+                self.emulation = Emulation::In { io, span, length };
+                self.pending = Pending::Emulation;
+                Progress::Exit(VmExit::IoRead { port, width: io.width })
+            }
+            Err(fault) => access_fault(&fault),
+        }
+    }
+
+    /// At the start of a run: goes on with the emulation that the VMM was asked for.
+    #[cold]
+    pub(crate) fn resume<C: Cpu>(&mut self, cpu: &mut C) -> Progress {
+        let answer = self.answer.take();
+        match (core::mem::take(&mut self.emulation), answer) {
+            (Emulation::Out { io, length }, _) => self.after_element(cpu, io, length),
+            (Emulation::In { io, span, length }, Some(value)) => {
+                let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
+                match io.store(&mut memory, &span, value as u32) {
+                    Ok(()) => self.after_element(cpu, io, length),
+                    Err(fault) => memory_fault(&fault),
+                }
+            }
+            (Emulation::MmioRead(mut emulation), Some(value)) => {
+                let step = self.step(cpu, |registers, rflags| emulation.read_done(value, registers, rflags));
+                self.follow(cpu, emulation, step)
+            }
+            (Emulation::MmioWritten(mut emulation), _) => {
+                let step = self.step(cpu, |registers, rflags| emulation.write_done(registers, rflags));
+                self.follow(cpu, emulation, step)
+            }
+            // Nothing was asked, or nothing answered.
+            (Emulation::None | Emulation::In { .. } | Emulation::MmioRead(_), _) => Progress::Again,
+        }
+    }
+
+    fn after_element<C: Cpu>(&mut self, cpu: &C, io: StringIo, length: u8) -> Progress {
+        if io.advance(&mut self.registers, cpu.rflags()) { Progress::Skip(length) } else { Progress::Again }
+    }
+
+    /// The access to a device that the guest's instruction wanted when it met the pending nested page fault.
+    pub(crate) fn decode_mmio<C: Cpu>(&mut self, cpu: &mut C) -> Result<VmExit> {
+        let Pending::NestedFault(fault) = self.pending else {
+            return Err(Error::BadState("the last exit was no nested page fault"));
+        };
+        if fault.access.fetch || fault.table_walk || self.events.is_delivering() {
+            return Err(Error::Unsupported("a device as code, page table or stack"));
+        }
+        self.registers.rsp = cpu.rsp();
+        let mut memory = self.memory::<C>().ok_or(Error::BadState("the vCPU has no nested page table"))?;
+        let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
+        let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
+        const GONE: Error = Error::BadState("the guest's instruction cannot be read any more");
+        let mut bytes = InstructionBytes::fetch(&mut memory, &paging, code).map_err(|_| GONE)?;
+        let decoded = bytes.decode(&mut memory, &paging, code, |bytes| MmioInstruction::decode(bytes, size));
+        let instruction = decoded.map_err(|_| GONE)?.map_err(|_: DecodeError| {
+            log::debug!("no emulation of {:02x?}", bytes.as_slice());
+            Error::Unsupported("emulation of the guest's instruction")
+        })?;
+        let rflags = if instruction.uses_flags() { cpu.rflags() } else { Rflags::empty() };
+        let context = MmioContext {
+            gpa: fault.gpa,
+            write: fault.access.write,
+            code_size: size,
+            rip,
+            registers: &self.registers,
+            rflags,
+            segments: &*cpu,
+            paging: &paging,
+            privilege: cpu.privilege(),
+        };
+        let begun = MmioEmulation::begin(instruction, &context, &mut memory);
+        let (emulation, step) = begun.map_err(|error| match error {
+            MmioError::Changed => GONE,
+            MmioError::CrossesPage => Error::Unsupported("an access to a device that crosses a page"),
+            MmioError::Access(_) => Error::Unsupported("an access to a device whose other operand faults"),
+        })?;
+        match step {
+            MmioStep::Read { gpa, width } => Ok(self.ask_for_read(emulation, &instruction, gpa, width)),
+            MmioStep::Write { gpa, width, data } => {
+                self.emulation = Emulation::MmioWritten(emulation);
+                self.pending = Pending::None;
+                Ok(VmExit::MmioWrite { gpa, width, data })
+            }
+            // An emulation does not begin in this way.
+            MmioStep::Store { .. } | MmioStep::Done { .. } => Err(GONE),
+        }
+    }
+
+    fn ask_for_read(
+        &mut self,
+        emulation: MmioEmulation,
+        instruction: &MmioInstruction,
+        gpa: u64,
+        width: crate::Width,
+    ) -> VmExit {
+        self.emulation = Emulation::MmioRead(emulation);
+        self.pending = Pending::Emulation;
+        match instruction.destination() {
+            Some((register, register_width, sign_extend)) => {
+                VmExit::MmioRead { gpa, width, register: Some(register), register_width, sign_extend }
+            }
+            None => VmExit::MmioRead { gpa, width, register: None, register_width: width, sign_extend: false },
+        }
+    }
+
+    /// One step with the guest's registers at hand, RSP and RFLAGS included.
+    fn step<C: Cpu>(
+        &mut self,
+        cpu: &mut C,
+        step: impl FnOnce(&mut super::registers::GuestRegisters, &mut Rflags) -> MmioStep,
+    ) -> MmioStep {
+        let (rsp, old) = (cpu.rsp(), cpu.rflags());
+        let mut rflags = old;
+        self.registers.rsp = rsp;
+        let next = step(&mut self.registers, &mut rflags);
+        if self.registers.rsp != rsp {
+            cpu.set_rsp(self.registers.rsp);
+        }
+        if rflags != old {
+            cpu.set_rflags(rflags);
+        }
+        next
+    }
+
+    fn follow<C: Cpu>(&mut self, cpu: &mut C, mut emulation: MmioEmulation, mut step: MmioStep) -> Progress {
+        loop {
+            match step {
+                MmioStep::Done { skip: Some(length) } => return Progress::Skip(length),
+                MmioStep::Done { skip: None } => return Progress::Again,
+                MmioStep::Write { gpa, width, data } => {
+                    self.emulation = Emulation::MmioWritten(emulation);
+                    return Progress::Exit(VmExit::MmioWrite { gpa, width, data });
+                }
+                MmioStep::Store { span, data } => {
+                    let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
+                    if let Err(fault) = span.write(&mut memory, data) {
+                        return memory_fault(&fault);
+                    }
+                    drop(memory);
+                    // What follows a store is no store: this ends.
+                    step = self.step(cpu, |registers, rflags| emulation.write_done(registers, rflags));
+                }
+                // No instruction reads a device twice.
+                MmioStep::Read { .. } => return Progress::Again,
+            }
+        }
+    }
+}
+
+/// What an access on the guest's behalf led to.
+pub(crate) fn access_fault(fault: &AccessFault) -> Progress {
+    match fault {
+        AccessFault::Segment(fault) => Progress::Raise(Event::exception(fault.0, Some(0))),
+        AccessFault::Page(fault) => Progress::PageFault(*fault),
+        AccessFault::Memory(fault) => memory_fault(fault),
+    }
+}
+
+fn memory_fault(fault: &MemoryFault) -> Progress {
+    Progress::Exit(nested_fault(fault))
+}
+
+/// What the VMM is told of guest memory that the library could not access.
+pub(crate) fn nested_fault(fault: &MemoryFault) -> VmExit {
+    VmExit::NestedPageFault(NestedFault {
+        gpa: fault.gpa,
+        gva: None,
+        access: fault.access,
+        present: fault.reason != MemoryFaultReason::NotMapped,
+        table_walk: false,
+    })
+}
+
+impl PageFault {
+    /// The exception, whose address goes to CR2.
+    pub(crate) fn event(&self) -> Event {
+        Event::exception(ExceptionVector::PF, Some(self.error_code.bits()))
+    }
+}
+
+impl<G: Segments> Segments for &G {
+    fn base(&self, register: SegmentRegister) -> u64 {
+        (**self).base(register)
+    }
+
+    fn segment(&self, register: SegmentRegister) -> super::registers::Segment {
+        (**self).segment(register)
+    }
+}
