@@ -90,6 +90,9 @@ macro_rules! control_register {
         #[doc = $doc]
         #[inline(always)]
         pub(crate) fn $name() -> u64 {
+            if cfg!(test) {
+                return 0; // the unit tests run in ring 3
+            }
             let value: u64;
             // SAFETY: reading a control register in ring 0 has no effect.
             unsafe { asm!(concat!("mov {}, ", $register), out(reg) value, options(nomem, nostack, preserves_flags)) };
@@ -105,6 +108,9 @@ control_register!(cr3, "cr3", "The host's CR3.");
 /// The host's CR4.
 #[inline(always)]
 pub(crate) fn cr4() -> Cr4 {
+    if cfg!(test) {
+        return Cr4::empty();
+    }
     let value: u64;
     // SAFETY: reading a control register in ring 0 has no effect.
     unsafe { asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
@@ -115,6 +121,21 @@ pub(crate) fn cr4() -> Cr4 {
 #[inline(always)]
 #[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "the VMCB holds it"))]
 pub(crate) fn set_cr2(value: u64) {
+    if cfg!(test) {
+        return;
+    }
     // SAFETY: CR2 only tells a page-fault handler an address; the host's handler reads it right after its own fault.
     unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Calls the host's handler of an exception vector, as if the exception had happened right here.
+#[inline(always)]
+#[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "SVM leaves them to the CPU"))]
+pub(crate) fn raise<const VECTOR: u8>() {
+    if cfg!(test) {
+        return;
+    }
+    // SAFETY: the host's IDT has gates for the vectors that the CPU may deliver at any time, NMI and machine check, which
+    // are the only ones that the library uses this for; their handlers return here.
+    unsafe { asm!("int {vector}", vector = const VECTOR) };
 }

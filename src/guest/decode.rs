@@ -13,11 +13,16 @@ mod modrm;
 mod opcodes;
 mod prefixes;
 mod skip;
+#[cfg(feature = "amd")]
+mod string_operands;
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "amd")]
-pub use self::control::{ControlAccess, WordOperand};
+pub use self::{
+    control::{ControlAccess, WordOperand},
+    string_operands::string_operands,
+};
 pub use self::{
     instruction::{
         Address, Arithmetic, BitIndex, BitOperation, Condition, MmioInstruction, Operation, Register, Source, Unary,

@@ -10,7 +10,7 @@ mod tests;
 
 use core::{
     marker::PhantomData,
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
@@ -69,17 +69,20 @@ pub(crate) enum Want {
     Fetch,
 }
 
-/// The leaf that was used last: one virtually contiguous piece of memory.
+/// The leaf that was used last: one piece of memory for guest and host.
 struct Leaf {
-    /// Its guest-physical base; odd, so that nothing matches, as long as there is none.
-    base: u64,
-    /// Its size less one.
-    offset_mask: u64,
+    /// Its guest-physical base if it can be read; odd, so that nothing matches, if it cannot or there is none.
+    read_base: u64,
+    /// The same if it can be executed.
+    fetch_base: u64,
+    /// The bits of an address that tell it from other leaves.
+    mask: u64,
     /// What to add to a guest-physical address to get the host's virtual one.
     delta: usize,
-    /// The rights of the whole walk, in the form in which set bits permit.
-    allowed: u64,
-    /// The leaf entry, and what it held.
+}
+
+/// A leaf entry where it stands, and what it held.
+struct LeafEntry {
     entry: *mut u64,
     value: u64,
 }
@@ -88,9 +91,9 @@ struct Leaf {
 /// mapped by 4 KiB pages do not pay for four levels at each access.
 struct LowestTable {
     /// The guest-physical address of what it serves, shifted right by 21; too large for an address as long as there is none.
+    /// There is none either if the levels above do not allow to read and to execute: then the table alone cannot tell.
     region: u64,
     table: *mut u8,
-    allowed: u64,
 }
 
 /// A guest's memory for the time of one exit.
@@ -104,6 +107,8 @@ pub struct GuestMemory<'a, S: FrameSource = HostFrames> {
     refuse_uncacheable: bool,
     leaf: Leaf,
     lowest: LowestTable,
+    /// Why the last access failed.
+    reason: MemoryFaultReason,
     _exit: PhantomData<&'a S>,
 }
 
@@ -130,8 +135,9 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
             format: nested.format.entries(),
             accessed_dirty: nested.accessed_dirty,
             refuse_uncacheable: nested.refuse_uncacheable,
-            leaf: Leaf { base: NO_LEAF, offset_mask: 0, delta: 0, allowed: 0, entry: ptr::null_mut(), value: 0 },
-            lowest: LowestTable { region: NO_REGION, table: ptr::null_mut(), allowed: 0 },
+            leaf: Leaf { read_base: NO_LEAF, fetch_base: NO_LEAF, mask: u64::MAX - 1, delta: 0 },
+            lowest: LowestTable { region: NO_REGION, table: ptr::null_mut() },
+            reason: MemoryFaultReason::NotMapped,
             _exit: PhantomData,
         }
     }
@@ -154,10 +160,11 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
 
     fn read_as(&mut self, want: Want, mut gpa: u64, mut bytes: &mut [u8]) -> Result<(), MemoryFault> {
         while !bytes.is_empty() {
-            let (at, length) = self.piece(want, gpa, bytes.len())?;
+            let at = self.locate(want, gpa)?;
+            let length = bytes.len().min(in_page(gpa));
             let (now, rest) = bytes.split_at_mut(length);
             for (offset, byte) in now.iter_mut().enumerate() {
-                // SAFETY: `piece` found `length` bytes of memory at `at` in one page that the guest may read.
+                // SAFETY: `locate` found memory at `at` that the guest may read, to the end of its page.
                 *byte = unsafe { at.wrapping_add(offset).read_volatile() };
             }
             bytes = rest;
@@ -172,11 +179,11 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
     /// When the nested page table does not allow it. What lies in pages before the one at fault has been written.
     pub fn write(&mut self, mut gpa: u64, mut bytes: &[u8]) -> Result<(), MemoryFault> {
         while !bytes.is_empty() {
-            let (at, length) = self.piece(Want::Write, gpa, bytes.len())?;
-            self.mark_dirty();
+            let at = self.locate_for_write(gpa)?;
+            let length = bytes.len().min(in_page(gpa));
             let (now, rest) = bytes.split_at(length);
             for (offset, byte) in now.iter().enumerate() {
-                // SAFETY: `piece` found `length` bytes of memory at `at` in one page that the guest may write. The host
+                // SAFETY: `locate_for_write` found memory that the guest may write, to the end of its page. The host
                 // holds no references to guest memory.
                 unsafe { at.wrapping_add(offset).write_volatile(*byte) };
             }
@@ -218,6 +225,15 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
         Ok(value)
     }
 
+    /// Reads a paging-structure entry: 8 aligned bytes. `None` when the nested page table does not allow it; then
+    /// [`GuestMemory::read_u64`] says why.
+    #[inline(always)]
+    pub(crate) fn read_entry(&mut self, gpa: u64) -> Option<u64> {
+        let at = self.try_locate(Want::Read, gpa & !7)?;
+        // SAFETY: `try_locate` found memory that the guest may read, and 8 aligned bytes do not leave its page.
+        Some(unsafe { at.cast::<u64>().read_volatile() })
+    }
+
     /// Reads 16 bytes of code that lie within one page.
     ///
     /// # Errors
@@ -238,9 +254,8 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
     /// # Errors
     /// When the nested page table does not allow the write.
     pub(crate) fn set_bits_u64(&mut self, gpa: u64, expected: u64, bits: u64) -> Result<bool, MemoryFault> {
-        let at = self.locate(Want::Write, gpa & !7)?;
-        self.mark_dirty();
-        // SAFETY: `locate` found memory that the guest may write, 8-byte aligned because pages are and `gpa` is. The guest's
+        let at = self.locate_for_write(gpa & !7)?;
+        // SAFETY: `locate_for_write` found memory that the guest may write, 8-byte aligned because pages are and `gpa` is. The guest's
         // CPUs access it atomically, the host only here and by volatile reads.
         let entry = unsafe { AtomicU64::from_ptr(at.cast()) };
         Ok(entry.compare_exchange(expected, expected | bits, Ordering::AcqRel, Ordering::Relaxed).is_ok())
@@ -248,8 +263,7 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
 
     /// As [`GuestMemory::set_bits_u64`], for 32 bits.
     pub(crate) fn set_bits_u32(&mut self, gpa: u64, expected: u32, bits: u32) -> Result<bool, MemoryFault> {
-        let at = self.locate(Want::Write, gpa & !3)?;
-        self.mark_dirty();
+        let at = self.locate_for_write(gpa & !3)?;
         // SAFETY: as in `set_bits_u64`, with 4 bytes.
         let entry = unsafe { AtomicU32::from_ptr(at.cast()) };
         Ok(entry.compare_exchange(expected, expected | bits, Ordering::AcqRel, Ordering::Relaxed).is_ok())
@@ -263,23 +277,50 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
         self.locate(want, gpa).map(|_| ())
     }
 
-    /// Finds the first piece of `length` bytes that lies in one 4 KiB page.
-    fn piece(&mut self, want: Want, gpa: u64, length: usize) -> Result<(*mut u8, usize), MemoryFault> {
-        let in_page = 0x1000 - (gpa & 0xfff) as usize;
-        Ok((self.locate(want, gpa)?, length.min(in_page)))
-    }
-
     /// Finds where the host sees `gpa`. What is returned is valid to the end of its 4 KiB page.
     #[inline]
     fn locate(&mut self, want: Want, gpa: u64) -> Result<*mut u8, MemoryFault> {
-        let needed = self.needed(want);
-        if gpa & !self.leaf.offset_mask == self.leaf.base && self.leaf.allowed & needed == needed {
-            return Ok(self.leaf.delta.wrapping_add(gpa as usize) as *mut u8);
-        }
-        self.find(needed, gpa).map_err(|reason| fault(want, gpa, reason))
+        self.try_locate(want, gpa).ok_or_else(|| fault(want, gpa, self.reason))
     }
 
-    #[inline]
+    /// The same; a failure leaves its reason in `self`, so that success costs one register.
+    #[inline(always)]
+    fn try_locate(&mut self, want: Want, gpa: u64) -> Option<*mut u8> {
+        let base = match want {
+            Want::Read => self.leaf.read_base,
+            Want::Fetch => self.leaf.fetch_base,
+            Want::Write => NO_LEAF,
+        };
+        if gpa & self.leaf.mask == base {
+            return Some(self.leaf.delta.wrapping_add(gpa as usize) as *mut u8);
+        }
+        if gpa >> 21 == self.lowest.region {
+            return self.locate_in_lowest(want, gpa);
+        }
+        self.find(want, gpa).map(NonNull::as_ptr)
+    }
+
+    /// Looks a page up in the table that was used last. The page is not remembered: who reads tables and code in pages of
+    /// 4 KiB seldom reads the same one twice.
+    #[inline(always)]
+    fn locate_in_lowest(&mut self, want: Want, gpa: u64) -> Option<*mut u8> {
+        let entry = self.lowest.table.wrapping_add(entry_offset(gpa, 12)).cast::<u64>();
+        // SAFETY: as in `walk`; a remembered table is still one, as the maker of this value promised.
+        let value = unsafe { entry.read_volatile() };
+        let needed = self.needed(want);
+        if (value ^ self.format.inverted) & needed != needed {
+            self.reason = absent_or_denied(self.format, value);
+            return None;
+        }
+        if self.is_refused(value) {
+            self.reason = MemoryFaultReason::Device;
+            return None;
+        }
+        let page = S::phys_to_virt(PhysAddr::from((value & self.format.address) as usize));
+        Some(page.as_mut_ptr().wrapping_add((gpa & 0xfff) as usize))
+    }
+
+    #[inline(always)]
     fn needed(&self, want: Want) -> u64 {
         match want {
             Want::Read => self.format.read,
@@ -288,82 +329,101 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
         }
     }
 
-    /// Walks the nested page table and remembers the leaf.
-    fn find(&mut self, needed: u64, gpa: u64) -> Result<*mut u8, MemoryFaultReason> {
-        let format = self.format;
-        let (mut table, mut allowed) = if gpa >> 21 == self.lowest.region {
-            (self.lowest.table, self.lowest.allowed)
-        } else {
-            if gpa >> GPA_BITS != 0 {
-                return Err(MemoryFaultReason::NotMapped);
-            }
-            let mut table: *mut u8 = S::phys_to_virt(self.root).as_mut_ptr();
-            let mut allowed = u64::MAX;
-            for shift in [39, 30, 21] {
-                let entry = table.wrapping_add(entry_offset(gpa, shift)).cast::<u64>();
-                // SAFETY: `table` is one of the tables below the root, of 4096 bytes, and the offset is below that and a
-                // multiple of 8. The CPU and the VMM may change entries; a volatile read sees some value that it held.
-                let value = unsafe { entry.read_volatile() };
-                allowed &= value ^ format.inverted;
-                if allowed & needed != needed {
-                    return Err(absent_or_denied(format, value));
-                }
-                // A level-4 entry has no leaf form: the bit is reserved there.
-                if value & format.large != 0 {
-                    return if shift == 39 {
-                        Err(MemoryFaultReason::NotMapped)
-                    } else {
-                        self.remember(gpa, (1 << shift) - 1, entry, value, allowed)
-                    };
-                }
-                table = S::phys_to_virt(PhysAddr::from((value & format.address) as usize)).as_mut_ptr();
-            }
-            self.lowest = LowestTable { region: gpa >> 21, table, allowed };
-            (table, allowed)
+    #[inline(always)]
+    fn is_refused(&self, value: u64) -> bool {
+        self.refuse_uncacheable && value & self.format.memory_type == self.format.uncacheable
+    }
+
+    /// Finds where the host sees `gpa` for writing, and sets the accessed and dirty bits of its leaf as the CPU would have.
+    fn locate_for_write(&mut self, gpa: u64) -> Result<*mut u8, MemoryFault> {
+        let Some((at, leaf)) = self.walk(self.format.write, gpa) else {
+            return Err(fault(Want::Write, gpa, self.reason));
         };
-        table = table.wrapping_add(entry_offset(gpa, 12));
-        let entry = table.cast::<u64>();
-        // SAFETY: as above; the remembered table is still one, as the maker of this value promised.
+        let bits = self.format.accessed | self.format.dirty;
+        if self.accessed_dirty && leaf.value & bits != bits {
+            // SAFETY: the entry is 8 aligned bytes in a table that stays allocated for `'a`; CPUs and the VMM access it as
+            // we do.
+            let entry = unsafe { AtomicU64::from_ptr(leaf.entry) };
+            // If the VMM changed the entry meanwhile, its new value is left alone: what it unmapped it considers clean only
+            // after it has stopped this vCPU.
+            let _ = entry.compare_exchange(leaf.value, leaf.value | bits, Ordering::AcqRel, Ordering::Relaxed);
+        }
+        Ok(at.as_ptr())
+    }
+
+    #[inline(never)]
+    fn find(&mut self, want: Want, gpa: u64) -> Option<NonNull<u8>> {
+        self.walk(self.needed(want), gpa).map(|(at, _)| at)
+    }
+
+    /// Walks the nested page table from its root, and remembers what it finds.
+    #[inline(always)]
+    fn walk(&mut self, needed: u64, gpa: u64) -> Option<(NonNull<u8>, LeafEntry)> {
+        let format = self.format;
+        if gpa >> GPA_BITS != 0 {
+            self.reason = MemoryFaultReason::NotMapped;
+            return None;
+        }
+        let mut table: *mut u8 = S::phys_to_virt(self.root).as_mut_ptr();
+        let mut allowed = u64::MAX;
+        for shift in [39, 30, 21] {
+            let entry = table.wrapping_add(entry_offset(gpa, shift)).cast::<u64>();
+            // SAFETY: `table` is one of the tables from the root on, of 4096 bytes, and the offset is below that and a
+            // multiple of 8. The CPU and the VMM may change entries; a volatile read sees some value that it held.
+            let value = unsafe { entry.read_volatile() };
+            allowed &= value ^ format.inverted;
+            if allowed & needed != needed {
+                self.reason = absent_or_denied(format, value);
+                return None;
+            }
+            // A level-4 entry has no leaf form: the bit is reserved there.
+            if value & format.large != 0 {
+                if shift == 39 {
+                    self.reason = MemoryFaultReason::NotMapped;
+                    return None;
+                }
+                return self.remember(gpa, u64::MAX << shift, LeafEntry { entry, value }, allowed);
+            }
+            table = S::phys_to_virt(PhysAddr::from((value & format.address) as usize)).as_mut_ptr();
+        }
+        let both = format.read | format.execute;
+        self.lowest = LowestTable { region: if allowed & both == both { gpa >> 21 } else { NO_REGION }, table };
+        let entry = table.wrapping_add(entry_offset(gpa, 12)).cast::<u64>();
+        // SAFETY: as above.
         let value = unsafe { entry.read_volatile() };
         allowed &= value ^ format.inverted;
         if allowed & needed != needed {
-            return Err(absent_or_denied(format, value));
+            self.reason = absent_or_denied(format, value);
+            return None;
         }
-        self.remember(gpa, 0xfff, entry, value, allowed)
+        self.remember(gpa, !0xfff, LeafEntry { entry, value }, allowed)
     }
 
-    #[inline]
+    #[inline(always)]
     fn remember(
         &mut self,
         gpa: u64,
-        offset_mask: u64,
-        entry: *mut u64,
-        value: u64,
+        mask: u64,
+        leaf: LeafEntry,
         allowed: u64,
-    ) -> Result<*mut u8, MemoryFaultReason> {
-        if self.refuse_uncacheable && value & self.format.memory_type == self.format.uncacheable {
-            return Err(MemoryFaultReason::Device);
+    ) -> Option<(NonNull<u8>, LeafEntry)> {
+        if self.is_refused(leaf.value) {
+            self.reason = MemoryFaultReason::Device;
+            return None;
         }
-        let page = (value & self.format.address & !offset_mask | gpa & offset_mask & !0xfff) as usize;
-        let at = S::phys_to_virt(PhysAddr::from(page)).as_usize();
-        let base = gpa & !offset_mask;
-        self.leaf = Leaf { base, offset_mask, delta: at.wrapping_sub((gpa & !0xfff) as usize), allowed, entry, value };
-        Ok(at.wrapping_add((gpa & 0xfff) as usize) as *mut u8)
+        let page = leaf.value & self.format.address & mask | gpa & !mask & !0xfff;
+        let page = S::phys_to_virt(PhysAddr::from(page as usize)).as_usize();
+        let delta = page.wrapping_sub((gpa & !0xfff) as usize);
+        let base = |needed: u64| if allowed & needed == needed { gpa & mask } else { NO_LEAF };
+        self.leaf = Leaf { read_base: base(self.format.read), fetch_base: base(self.format.execute), mask, delta };
+        // A page at address 0 of the host cannot be reached.
+        Some((NonNull::new(delta.wrapping_add(gpa as usize) as *mut u8)?, leaf))
     }
+}
 
-    /// Sets the accessed and dirty bits of the leaf that was used last, as the CPU would have.
-    #[inline]
-    fn mark_dirty(&mut self) {
-        let bits = self.format.accessed | self.format.dirty;
-        if self.accessed_dirty && self.leaf.value & bits != bits {
-            // SAFETY: a leaf was found before, and its entry is 8 aligned bytes in a table that stays allocated for `'a`.
-            let entry = unsafe { AtomicU64::from_ptr(self.leaf.entry) };
-            // If the VMM changed the entry meanwhile, its new value is left alone: what it unmapped it considers clean only
-            // after it has stopped this vCPU.
-            let _ = entry.compare_exchange(self.leaf.value, self.leaf.value | bits, Ordering::AcqRel, Ordering::Relaxed);
-            self.leaf.value |= bits;
-        }
-    }
+/// How many bytes of its 4 KiB page follow an address.
+fn in_page(gpa: u64) -> usize {
+    0x1000 - (gpa & 0xfff) as usize
 }
 
 #[cold]

@@ -112,6 +112,9 @@ struct Found {
     leaf: u64,
 }
 
+/// No guest-physical address.
+const NOWHERE: u64 = u64::MAX;
+
 /// The bit of an entry that is set when none is missing; a walk that is not paged misses nothing.
 const NOTHING_MISSING: u64 = u64::MAX;
 
@@ -135,6 +138,23 @@ impl Paging {
         linear: u64,
         access: LinearAccess,
     ) -> Result<u64, WalkFault> {
+        if access == LinearAccess::Done && self.long_mode() {
+            let gpa = self.walk_executed(memory, linear);
+            if gpa != NOWHERE {
+                return Ok(gpa);
+            }
+        }
+        self.translate_checked(memory, linear, access)
+    }
+
+    /// [`Paging::translate`] for everything but the executed instruction of a 64-bit guest.
+    #[inline(never)]
+    fn translate_checked<S: FrameSource>(
+        &self,
+        memory: &mut GuestMemory<'_, S>,
+        linear: u64,
+        access: LinearAccess,
+    ) -> Result<u64, WalkFault> {
         let found = self.walk(memory, linear, access, false)?;
         if access == LinearAccess::Done {
             return Ok(found.gpa);
@@ -145,6 +165,35 @@ impl Paging {
             return Ok(found.gpa);
         }
         self.translate_and_mark(memory, linear, access, wanted)
+    }
+
+    /// The walk for an instruction that the CPU has just executed in long mode: no rights to check, nothing to mark. This is
+    /// what nearly every emulated instruction costs most, so it is kept apart. Gives [`NOWHERE`] for any fault; the general
+    /// walk finds out which.
+    #[inline]
+    fn walk_executed<S: FrameSource>(&self, memory: &mut GuestMemory<'_, S>, linear: u64) -> u64 {
+        let forbidden = self.reserved();
+        let mut table = self.cr3 & ADDRESS;
+        let mut shift = if self.cr4.contains(Cr4::LA57) { 48 } else { 39 };
+        // The bits of the address that are still to be used, at the top.
+        let mut index = linear << (64 - 9 - shift);
+        loop {
+            let Some(entry) = memory.read_entry(table | (index >> 52 & 0xff8)) else { return NOWHERE };
+            if entry & (forbidden | PRESENT) != PRESENT {
+                return NOWHERE;
+            }
+            table = entry & ADDRESS;
+            if shift == 12 {
+                return table | linear & 0xfff;
+            }
+            if entry & LARGE != 0 {
+                let offset = (1 << shift) - 1;
+                let malformed = shift > 30 || table & offset & !LARGE_PAT != 0;
+                return if malformed { NOWHERE } else { table & !offset | linear & offset };
+            }
+            index <<= 9;
+            shift -= 9;
+        }
     }
 
     /// The second half of [`Paging::translate`], for entries that lack accessed or dirty bits.

@@ -12,7 +12,7 @@ use crate::{
             vmcb::{InterruptShadow, VirtualInterruptControl},
         },
         intel::structures::InterruptionType,
-        x86::registers::{Cr0, Dr6, ExceptionVector, Rflags},
+        x86::registers::{Cr0, Dr6, Rflags},
     },
 };
 
@@ -108,33 +108,16 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.vmcb.set_eventinj(info);
     }
 
-    /// An event whose delivery the exit interrupted is delivered again by the next entry. `injected` is what the last entry
-    /// injected.
+    /// An event that was injected and whose delivery the exit interrupted is delivered again by the next entry.
+    ///
+    /// What the guest's own instruction raised is not: RIP still points at it, and it raises the event again. (An emulator
+    /// reports a stale event for an INT whose delivery it interrupts; it could not be told from such a one.) No other event is
+    /// delivered by the CPU: interrupts, NMIs, #DB and #MC exit before.
     #[cold]
     pub(super) fn recover_interrupted_event(&mut self, injected: Option<Event>) {
         let info = self.vmcb.exitintinfo();
-        let kind = match info.event_type() {
-            EventType::INTR => InterruptionType::EXTERNAL_INTERRUPT,
-            EventType::NMI => InterruptionType::NMI,
-            EventType::EXCEPTION => InterruptionType::HARDWARE_EXCEPTION,
-            _ => InterruptionType::SOFTWARE_INTERRUPT,
-        };
-        let ours = injected.filter(|event| event.vector == info.vector());
-        // What an INT, INT3 or INTO raised is raised again by that instruction, at which RIP still points; unless the VMM
-        // wanted it.
-        let by_instruction = kind == InterruptionType::SOFTWARE_INTERRUPT
-            || kind == InterruptionType::HARDWARE_EXCEPTION
-                && matches!(ExceptionVector(info.vector()), ExceptionVector::BP | ExceptionVector::OF);
-        if let Some(event) = ours {
+        if let Some(event) = injected.filter(|event| event.vector == info.vector()) {
             self.guest.events.reinject(event);
-        } else if !by_instruction {
-            let has_code = info.contains(EventInfo::ERROR_CODE_VALID);
-            self.guest.events.reinject(Event {
-                vector: info.vector(),
-                kind,
-                error_code: has_code.then(|| info.error_code()),
-                instruction_length: 0,
-            });
         }
     }
 

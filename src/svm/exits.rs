@@ -184,7 +184,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         if self.assists.next_rip {
             return Ok(self.length_to_next_rip());
         }
-        match self.with_memory(|vcpu, memory, paging, code| vcpu.code_page.skip(memory, paging, code, expected)) {
+        match self.with_memory(|code| code.page.skip(&mut code.memory, &code.paging, code.at, expected))? {
             Ok(Some(length)) => Ok(length),
             Ok(None) => Err(self.unhandled()),
             Err(fault) => Err(self.fetch_failed(fault)),
@@ -356,14 +356,4 @@ fn timestamp() -> u64 {
     // SAFETY: every CPU with SVM has RDTSC, and the host runs in ring 0.
     unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     u64::from(high) << 32 | u64::from(low)
-}
-
-impl<S: FrameSource> SvmVcpu<S> {
-    fn string_io(&mut self, _info: IoioInfo, _width: Width, _length: u8) -> Outcome {
-        self.unhandled()
-    }
-
-    pub(super) fn decode_mmio_with(&mut self) -> crate::Result<VmExit> {
-        Err(crate::Error::Unsupported("x"))
-    }
 }

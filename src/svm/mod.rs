@@ -3,6 +3,7 @@
 mod asid;
 mod capabilities;
 mod cpu;
+mod emulation;
 mod events;
 mod exits;
 mod instructions;

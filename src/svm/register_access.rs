@@ -4,7 +4,7 @@
 //! Which register it is, the exit code says. The operand is in EXITINFO1 where the CPU has decode assists; else, and for
 //! CLTS, LMSW and SMSW, it is in the instruction.
 
-use super::{exits::Outcome, state::data_segment, vcpu::SvmVcpu};
+use super::{emulation::code_size, exits::Outcome, vcpu::SvmVcpu};
 use crate::{
     exit::Width,
     frame::FrameSource,
@@ -13,15 +13,16 @@ use crate::{
         debug,
         decode::{ControlAccess, DecodeError, MemoryOperand, WordOperand},
         events::Event,
-        fetch::InstructionBytes,
+        emulation::{Cpu, access_fault},
         linear::{AccessFault, Span},
+        mmio::Segments,
         registers::RegisterIndex,
-        segmentation::{CodeSize, SegmentAccess, SegmentFault},
-        walk::{LinearAccess, Privilege},
+        segmentation::{CodeSize, SegmentAccess},
+        walk::LinearAccess,
     },
     spec::{
         amd::exit_info::{CrAccessInfo, DrAccessInfo, SegmentAttributes},
-        x86::registers::{Cr0, ExceptionVector, Rflags},
+        x86::registers::Cr0,
     },
 };
 
@@ -118,13 +119,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             let access = if write { ControlAccess::MovTo(register) } else { ControlAccess::MovFrom(register) };
             return Ok((access, self.length_to_next_rip()));
         }
-        let decoded = self.with_memory(|_, memory, paging, code| {
-            let mut bytes = InstructionBytes::fetch(memory, paging, code)?;
-            bytes.decode(memory, paging, code, |bytes| {
-                ControlAccess::decode(bytes, code.size).ok_or(DecodeError::Truncated)
-            })
-        });
-        match decoded {
+        let decode = |bytes: &[u8], size| ControlAccess::decode(bytes, size).ok_or(DecodeError::Truncated);
+        match self.with_memory(|code| code.decode(decode))? {
             Ok(Ok((ControlAccess::MovTo(_), _))) if !write => Err(Outcome::Again),
             Ok(Ok((ControlAccess::MovFrom(_), _))) if write => Err(Outcome::Again),
             Ok(Ok(decoded)) => Ok(decoded),
@@ -140,7 +136,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// These moves have 64 bits in 64-bit mode and else 32.
     fn operand_mask(&self) -> u64 {
-        if self.code_size() == CodeSize::Bits64 { Width::Qword.mask() } else { Width::Dword.mask() }
+        if code_size(&self.vmcb) == CodeSize::Bits64 { Width::Qword.mask() } else { Width::Dword.mask() }
     }
 
     fn read_word(&mut self, operand: WordOperand, length: u8) -> Result<u16, Outcome> {
@@ -177,19 +173,20 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.fetch_rsp();
         let next_rip = self.vmcb.rip().wrapping_add(length.into());
         let offset = operand.offset(&self.guest.registers, next_rip);
-        let done = self.with_memory(|vcpu, memory, paging, code| {
+        let done = self.with_memory(|code| {
             let target = SegmentAccess {
                 register: operand.segment,
-                segment: &data_segment(&vcpu.vmcb, operand.segment),
-                code_size: code.size,
+                segment: &code.cpu.segment(operand.segment),
+                code_size: code.at.size,
                 offset,
                 bytes: Width::Word.bytes() as u64,
                 write: write.is_some(),
-                cr4: paging.cr4,
+                cr4: code.paging.cr4,
             };
-            let privilege = vcpu.privilege();
+            let privilege = code.cpu.privilege();
             let access = if write.is_some() { LinearAccess::Write(privilege) } else { LinearAccess::Read(privilege) };
-            let span = Span::translate(memory, paging, target.linear()?, Width::Word, access)?;
+            let memory = &mut code.memory;
+            let span = Span::translate(memory, &code.paging, target.linear()?, Width::Word, access)?;
             match write {
                 Some(value) => {
                     span.probe_write(memory)?;
@@ -198,28 +195,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 None => span.read(memory),
             }
             .map_err(AccessFault::from)
-        });
-        done.map_err(|fault| match fault {
-            // A machine status word in a device.
-            AccessFault::Memory(_) => self.unhandled(),
-            fault => self.raise_access_fault(fault),
-        })
-    }
-
-    /// On whose behalf the guest's instruction accesses memory.
-    pub(super) fn privilege(&self) -> Privilege {
-        Privilege { user: self.vmcb.cpl() == 3, alignment_check: self.rflags().contains(Rflags::AC) }
-    }
-
-    /// The exception of a data access that was done on the guest's behalf; nothing for one that the nested page table refuses.
-    pub(super) fn raise_access_fault(&mut self, fault: AccessFault) -> Outcome {
-        match fault {
-            AccessFault::Segment(SegmentFault(vector)) => self.raise(Event::exception(vector, Some(0))),
-            AccessFault::Page(fault) => {
-                self.vmcb.set_cr2(fault.address);
-                self.raise(Event::exception(ExceptionVector::PF, Some(fault.error_code.bits())))
-            }
-            AccessFault::Memory(_) => Outcome::Again,
-        }
+        })?;
+        done.map_err(|fault| self.after(access_fault(&fault)))
     }
 }

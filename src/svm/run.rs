@@ -1,6 +1,12 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{asid, exits::Outcome, vcpu::SvmVcpu, world_switch};
+use super::{
+    asid,
+    emulation::{VmcbCpu, code_size},
+    exits::Outcome,
+    vcpu::SvmVcpu,
+    world_switch,
+};
 use crate::{
     Error, Result,
     cpu::CpuIndex,
@@ -8,23 +14,25 @@ use crate::{
     frame::FrameSource,
     guest::{
         debug,
+        decode::DecodeError,
+        emulation::{Cpu, Emulation},
         events::Event,
-        fetch::CodeAddress,
-        memory::{GuestMemory, NestedRoot},
+        fetch::{CodeAddress, CodePage, InstructionBytes},
+        memory::GuestMemory,
+        mmio::Segments,
         registers::RegisterIndex,
-        segmentation::CodeSize,
+        segmentation::{CodeSize, SegmentRegister},
         state::Pending,
-        walk::Paging,
+        walk::{Paging, WalkFault},
     },
     host::InterruptsOff,
-    nested::NestedFormat,
     spec::{
         amd::{
             exit_info::{EventInfo, TlbControl},
             exits::ExitCode,
             vmcb::InterruptShadow,
         },
-        x86::registers::{Cr0, Cr4, Dr6, ExceptionVector, Rflags},
+        x86::registers::{Dr6, ExceptionVector, Rflags},
     },
 };
 
@@ -39,6 +47,16 @@ impl<S: FrameSource> SvmVcpu<S> {
         let cpu = self.check_owner()?;
         if self.guest.nested_root.is_none() {
             return Err(Error::BadState("the vCPU has no nested page table"));
+        }
+        // A read that the VMM did not answer is executed, and asked, again.
+        self.guest.pending = Pending::None;
+        let length = core::mem::take(&mut self.guest.skip);
+        if length != 0 {
+            self.skip_by(length);
+        } else if !matches!(self.guest.emulation, Emulation::None)
+            && let Outcome::Exit(exit) = self.resume_emulation()
+        {
+            return Ok(exit);
         }
         self.guest.handle.enter_run(cpu);
         self.guest.xstate.enter_run();
@@ -55,11 +73,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn run_until_exit(&mut self, cpu: CpuIndex) -> VmExit {
-        // A read that the VMM did not answer is executed, and asked, again.
-        self.guest.pending = Pending::None;
-        let length = core::mem::take(&mut self.guest.skip);
-        if length != 0 {
-            self.skip_by(length);
+        if self.shut_down {
+            return VmExit::Shutdown;
         }
         self.forget |= !self.asid.is_valid_on(cpu);
         loop {
@@ -72,9 +87,6 @@ impl<S: FrameSource> SvmVcpu<S> {
                     return VmExit::Shutdown;
                 }
                 injected = self.plan_events();
-            }
-            if self.shut_down {
-                return VmExit::Shutdown;
             }
             if self.forget {
                 self.forget_translations(cpu);
@@ -156,7 +168,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub(super) fn skip_by(&mut self, length: u8) {
         let rip = self.vmcb.rip();
         let mut next = rip.wrapping_add(length.into());
-        if (rip ^ next) >> 32 != 0 && self.code_size() != CodeSize::Bits64 {
+        if (rip ^ next) >> 32 != 0 && code_size(&self.vmcb) != CodeSize::Bits64 {
             next &= u64::from(u32::MAX);
         }
         self.vmcb.set_rip(next);
@@ -213,43 +225,53 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.registers.rsp = self.vmcb.rsp();
     }
 
-    /// Runs `f` with the guest's memory, and where its code is, between an exit and the next entry.
-    pub(super) fn with_memory<R>(
-        &mut self,
-        f: impl FnOnce(&mut Self, &mut GuestMemory<'_, S>, &Paging, CodeAddress) -> R,
-    ) -> R {
+    /// Runs `f` with the host's segments loaded and the guest's in the VMCB, between an exit and the next entry: for code that
+    /// calls the embedder.
+    pub(super) fn with_host_segments<R>(&mut self, f: impl FnOnce(&mut Self) -> R) -> R {
         let (host, guest) = (self.host_area.address(), self.vmcb.address());
         // SAFETY: exits are handled between `enter_world` and `leave_world` with these addresses.
-        unsafe { world_switch::with_host_segments(host, guest, || self.with_memory_outside(f)) }
+        unsafe { world_switch::with_host_segments(host, guest, || f(self)) }
     }
 
-    /// As [`with_memory`](Self::with_memory), while the host's segments are loaded.
-    pub(super) fn with_memory_outside<R>(
+    /// Runs `f` with the guest's memory and where its code is, between an exit and the next entry.
+    ///
+    /// # Errors
+    /// When there is no nested page table, which [`run`](Self::run) refuses.
+    #[inline]
+    pub(super) fn with_memory<R>(&mut self, f: impl FnOnce(&mut Code<'_, S>) -> R) -> core::result::Result<R, Outcome> {
+        let result = self.with_host_segments(|vcpu| {
+            let cpu = VmcbCpu { physical_bits: vcpu.cpuid.physical_bits(), vmcb: &mut vcpu.vmcb };
+            let size = cpu.code_size();
+            Some(f(&mut Code {
+                memory: vcpu.guest.memory::<VmcbCpu<'_>>()?,
+                paging: cpu.paging(),
+                at: CodeAddress { size, linear: size.linear(cpu.base(SegmentRegister::Cs), cpu.rip()) },
+                page: &mut vcpu.code_page,
+                cpu,
+            }))
+        });
+        result.ok_or_else(|| self.unhandled())
+    }
+}
+
+/// What reading the guest's code takes.
+pub(super) struct Code<'a, S: FrameSource> {
+    pub(super) cpu: VmcbCpu<'a>,
+    pub(super) memory: GuestMemory<'a, S>,
+    pub(super) paging: Paging,
+    pub(super) at: CodeAddress,
+    pub(super) page: &'a mut CodePage,
+}
+
+impl<S: FrameSource> Code<'_, S> {
+    /// Reads the guest's instruction and decodes it.
+    pub(super) fn decode<T>(
         &mut self,
-        f: impl FnOnce(&mut Self, &mut GuestMemory<'_, S>, &Paging, CodeAddress) -> R,
-    ) -> R {
-        let nested = NestedRoot {
-            // `run` refuses a vCPU without one; at 0 there is no table, and nothing is found.
-            root: memory_addr::PhysAddr::from(self.guest.nested_root.unwrap_or(0) as usize),
-            format: NestedFormat::Npt,
-            accessed_dirty: true,
-            refuse_uncacheable: true,
-        };
-        // SAFETY: `set_nested_root` was given the root of such a table, by a VMM that keeps it as long as it runs the vCPU.
-        let mut memory = unsafe { GuestMemory::new(nested) };
-        let vmcb = &*self.vmcb;
-        let paging = Paging {
-            cr0: Cr0::from_bits(vmcb.cr0()),
-            cr3: vmcb.cr3(),
-            cr4: Cr4::from_bits(vmcb.cr4()),
-            efer: self.efer(),
-            // With nested paging the CPU reads them from memory too.
-            pdptes: None,
-            physical_bits: 0,
-        };
-        let size = self.code_size();
-        let code = CodeAddress { size, linear: size.linear(vmcb.cs_base(), vmcb.rip()) };
-        f(self, &mut memory, &paging, code)
+        decode: impl Fn(&[u8], CodeSize) -> core::result::Result<T, DecodeError>,
+    ) -> core::result::Result<core::result::Result<T, DecodeError>, WalkFault> {
+        let (memory, paging, at) = (&mut self.memory, &self.paging, self.at);
+        let mut bytes = InstructionBytes::fetch(memory, paging, at)?;
+        bytes.decode(memory, paging, at, |bytes| decode(bytes, at.size))
     }
 }
 

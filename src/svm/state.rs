@@ -1,20 +1,19 @@
 //! The guest's registers that live in the VMCB: APM volume 2, "VMCB Layout, State Save Area", "Canonicalization and Consistency
 //! Checks".
 
-use super::{segments, vcpu::SvmVcpu};
+use super::{emulation, segments, vcpu::SvmVcpu};
 use crate::{
     Result,
     frame::FrameSource,
     guest::{
         control::ControlState,
         registers::{DescriptorTable, Segment, SystemRegisters},
-        segmentation::{CodeSize, SegmentRegister},
+        segmentation::SegmentRegister,
         state::DEBUG_RESET,
     },
     host,
     spec::{
         amd::{
-            exit_info::SegmentAttributes,
             intercepts::InterceptCr,
             vmcb::{InterruptShadow, Vmcb},
         },
@@ -124,6 +123,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_dr7(DEBUG_RESET[7]);
         vmcb.set_interrupt_shadow(InterruptShadow::empty());
         self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer });
+        self.shut_down = false;
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         ControlState {
             cr0: Cr0::from_bits(self.vmcb.cr0()) | self.hidden.cr0,
             cr4: Cr4::from_bits(self.vmcb.cr4()).without(self.hidden.cr4),
-            efer: self.efer().without(Efer::SVME),
+            efer: emulation::efer(&self.vmcb).without(Efer::SVME),
         }
     }
 
@@ -178,26 +178,6 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     pub(super) fn set_rflags(&mut self, flags: Rflags) {
         self.vmcb.set_rflags(flags.bits());
-    }
-
-    /// EFER as the CPU uses it for the guest. LMA is derived, as a CPU may do too: one emulator has changed it already when a
-    /// MOV to CR0 exits.
-    pub(super) fn efer(&self) -> Efer {
-        let mut efer = Efer::from_bits(self.vmcb.efer());
-        efer.set(Efer::LMA, efer.contains(Efer::LME) && Cr0::from_bits(self.vmcb.cr0()).contains(Cr0::PG));
-        efer
-    }
-
-    /// What kind of code the guest executes.
-    pub(super) fn code_size(&self) -> CodeSize {
-        let attributes = self.vmcb.cs_attributes();
-        if self.efer().contains(Efer::LMA) && attributes.contains(SegmentAttributes::L) {
-            CodeSize::Bits64
-        } else if attributes.contains(SegmentAttributes::DB) {
-            CodeSize::Bits32
-        } else {
-            CodeSize::Bits16
-        }
     }
 }
 

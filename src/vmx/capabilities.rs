@@ -127,6 +127,37 @@ impl Capabilities {
         }
     }
 
+    /// A CPU that has everything, for tests.
+    #[cfg(test)]
+    pub(super) fn with_everything() -> Self {
+        let any = Allowed { must_be_1: 0, may_be_1: u32::MAX };
+        Self {
+            basic: VmxBasic::TRUE_CONTROLS
+                .with(VmxBasic::INS_OUTS_INFORMATION)
+                .with_region_size(4096)
+                .with_memory_type(msrs::VmcsMemoryType::WB),
+            misc: VmxMisc::empty(),
+            ept_vpid: EptVpidCap::from_bits(u64::MAX),
+            allowed: AllowedControls {
+                pin: PinControls::from_bits(u32::MAX),
+                primary: PrimaryControls::from_bits(u32::MAX),
+                secondary: SecondaryControls::from_bits(u32::MAX),
+                exit: ExitControls::from_bits(u32::MAX),
+                entry: EntryControls::from_bits(u32::MAX),
+                ..AllowedControls::default()
+            },
+            pin: any,
+            primary: any,
+            secondary: any,
+            exit: any,
+            entry: any,
+            cr0_fixed_to_1: Cr0::PE.with(Cr0::NE).with(Cr0::PG),
+            cr0_allowed: Cr0::from_bits(u32::MAX.into()),
+            cr4_fixed_to_1: Cr4::VMXE,
+            cr4_allowed: Cr4::from_bits(u64::MAX),
+        }
+    }
+
     /// Whether guests may run without paging and in real mode.
     pub fn unrestricted_guest(&self) -> bool {
         self.allowed.secondary.contains(SecondaryControls::UNRESTRICTED_GUEST)

@@ -1,6 +1,9 @@
 //! What each exit reason leads to: SDM volume 3, appendix "VMX Basic Exit Reasons", and chapter "VMX Non-Root Operation",
 //! "Instructions That Cause VM Exits".
 
+#[cfg(test)]
+mod tests;
+
 use core::arch::asm;
 
 use super::{loaded::Vmcs, vcpu::VmxVcpu};
@@ -14,6 +17,7 @@ use crate::{
         registers::RegisterIndex,
         state::Pending,
     },
+    host,
     spec::{
         Msr,
         intel::{
@@ -320,15 +324,14 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         if information.interruption_type() == InterruptionType::NMI {
             // NMIs stay blocked until an IRET: the host's handler, called as by an NMI, executes one.
-            // SAFETY: the host's IDT has an NMI handler, or it would not survive an NMI anyway; it returns here.
-            unsafe { asm!("int {vector}", vector = const ExceptionVector::NMI.0) };
+            host::raise::<{ ExceptionVector::NMI.0 }>();
             return Outcome::Again;
         }
         let vector = ExceptionVector(information.vector());
         match vector {
             ExceptionVector::MC => {
-                // SAFETY: a machine check belongs to the host, which gets it as if it had happened right here.
-                unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) };
+                // It belongs to the host.
+                host::raise::<{ ExceptionVector::MC.0 }>();
                 return Outcome::Again;
             }
             ExceptionVector::DB => {

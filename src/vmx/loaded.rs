@@ -24,11 +24,17 @@ pub trait Backend {
     fn try_write(&self, encoding: u32, value: u64) -> Result<(), VmFail>;
 }
 
+/// Where the library's own code expects the fields; in the unit tests the handlers run on a map.
+#[cfg(not(test))]
+type Current = Hardware;
+#[cfg(test)]
+type Current = MapBackend;
+
 /// The VMCS that is current on this CPU.
 ///
 /// Only loading a VMCS gives one. It belongs to the CPU that it was given on: it is neither [`Send`] nor [`Sync`], and
 /// `'a` ends before another VMCS is loaded.
-pub struct Vmcs<'a, B: Backend = Hardware> {
+pub struct Vmcs<'a, B: Backend = Current> {
     backend: B,
     allowed: &'a AllowedControls,
     _this_cpu: ThisCpu,
@@ -54,7 +60,7 @@ impl<C> Clone for Witness<'_, C> {
 
 impl<C> Copy for Witness<'_, C> {}
 
-impl<'a> Vmcs<'a> {
+impl<'a> Vmcs<'a, Hardware> {
     /// The handle to the VMCS that is current on this CPU.
     ///
     /// # Safety

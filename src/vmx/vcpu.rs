@@ -77,7 +77,10 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// [`Error::NoMemory`] (nothing stays allocated), [`Error::MissingControls`], [`Error::OutOfTags`], or
     /// [`Error::BadState`] when no CPU is enabled.
     pub fn new(config: VcpuConfig) -> Result<Self> {
-        let capabilities = Capabilities::get()?;
+        Self::with_capabilities(config, Capabilities::get()?)
+    }
+
+    pub(super) fn with_capabilities(config: VcpuConfig, capabilities: &'static Capabilities) -> Result<Self> {
         let controls = Controls::choose(capabilities)?;
         let guest = GuestState::new(config, super::setup::offered_cr4(capabilities, &controls))?;
         let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
@@ -317,11 +320,18 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// A handle to the VMCS, which must be current here.
+    #[cfg(not(test))]
     pub(super) fn vmcs(&self) -> Vmcs<'static> {
         // SAFETY: private, and called only where this vCPU's VMCS was just made current or compared with VMPTRST, with the
         // host's interrupts off (or by the thread that the embedder keeps on this CPU). The capabilities are those that
         // every enabled CPU has.
         unsafe { Vmcs::assume_current(&self.capabilities.allowed) }
+    }
+
+    /// In the unit tests there is no current VMCS: they give their own to the handlers.
+    #[cfg(test)]
+    pub(super) fn vmcs(&self) -> Vmcs<'static> {
+        Vmcs::with_backend(super::loaded::MapBackend::new(), &self.capabilities.allowed)
     }
 
     /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current. The result is that CPU and its CR4.

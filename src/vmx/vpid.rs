@@ -10,12 +10,37 @@ use crate::{Error, Result};
 
 const WORDS: usize = 64;
 
-/// A bit for each VPID in use. VPID 0 is the host's.
-static IN_USE: [AtomicU64; WORDS] = {
-    let mut words = [const { AtomicU64::new(0) }; WORDS];
-    words[0] = AtomicU64::new(1);
-    words
-};
+/// A bit for each VPID in use.
+struct Pool([AtomicU64; WORDS]);
+
+static IN_USE: Pool = Pool::new();
+
+impl Pool {
+    const fn new() -> Self {
+        let mut words = [const { AtomicU64::new(0) }; WORDS];
+        // VPID 0 is the host's.
+        words[0] = AtomicU64::new(1);
+        Self(words)
+    }
+
+    fn take(&self) -> Option<u16> {
+        for (index, word) in self.0.iter().enumerate() {
+            let mut used = word.load(Ordering::Relaxed);
+            while used != u64::MAX {
+                let bit = used.trailing_ones();
+                match word.compare_exchange_weak(used, used | 1 << bit, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return Some((index as u16) << 6 | bit as u16),
+                    Err(now) => used = now,
+                }
+            }
+        }
+        None
+    }
+
+    fn give_back(&self, number: u16) {
+        self.0[usize::from(number >> 6) % WORDS].fetch_and(!(1 << (number & 63)), Ordering::Relaxed);
+    }
+}
 
 /// A VPID that is given back when it is dropped.
 #[derive(Debug)]
@@ -27,17 +52,7 @@ impl Vpid {
     /// # Errors
     /// [`Error::OutOfTags`] when 4095 vCPUs live.
     pub(super) fn allocate() -> Result<Self> {
-        for (index, word) in IN_USE.iter().enumerate() {
-            let mut used = word.load(Ordering::Relaxed);
-            while used != u64::MAX {
-                let bit = used.trailing_ones();
-                match word.compare_exchange_weak(used, used | 1 << bit, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => return Ok(Self((index as u16) << 6 | bit as u16)),
-                    Err(now) => used = now,
-                }
-            }
-        }
-        Err(Error::OutOfTags)
+        IN_USE.take().map(Self).ok_or(Error::OutOfTags)
     }
 
     /// Its number, never 0.
@@ -48,26 +63,24 @@ impl Vpid {
 
 impl Drop for Vpid {
     fn drop(&mut self) {
-        let word = &IN_USE[usize::from(self.0 >> 6) % WORDS];
-        word.fetch_and(!(1 << (self.0 & 63)), Ordering::Relaxed);
+        IN_USE.give_back(self.0);
     }
 }
 
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use std::{collections::BTreeSet, vec::Vec};
+    use std::collections::BTreeSet;
 
     use super::*;
 
     #[test]
     fn all_are_different_and_come_back() {
-        let mut held: Vec<Vpid> = core::iter::from_fn(|| Vpid::allocate().ok()).collect();
-        let numbers: BTreeSet<u16> = held.iter().map(Vpid::number).collect();
-        assert_eq!(numbers.len(), WORDS * 64 - 1);
-        assert!(!numbers.contains(&0));
-        assert!(matches!(Vpid::allocate(), Err(Error::OutOfTags)));
-        let freed = held.swap_remove(77).number();
-        assert_eq!(Vpid::allocate().map(|vpid| vpid.number()), Ok(freed));
+        let pool = Pool::new();
+        let taken: BTreeSet<u16> = core::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(taken.len(), WORDS * 64 - 1);
+        assert!(!taken.contains(&0));
+        pool.give_back(77);
+        assert_eq!((pool.take(), pool.take()), (Some(77), None));
     }
 }

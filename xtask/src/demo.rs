@@ -95,7 +95,7 @@ impl Show<'_> {
         let log = Log::parse(&ended.log);
         match log.scenario(scenario) {
             None => Some("the image says nothing of it".into()),
-            Some(said) if said.verdict != Verdict::Ok => Some(format!("{:?}", said.verdict)),
+            Some(said) if said.verdict != Verdict::Ok => Some(said.verdict.to_string()),
             Some(said) => {
                 self.transcripts.get(scenario).and_then(|expected| transcript::difference(expected, &said.guest))
             }

@@ -1,5 +1,7 @@
 //! The serial log of the image: what it says of scenarios, the guests' own lines, the numbers, and how it all ended.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// A log, taken apart.
@@ -33,6 +35,17 @@ pub enum Verdict {
     Refused(String),
     /// The scenario was not wanted, for instance because it needs more CPUs than there are.
     Skipped(String),
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Verdict::Ok => write!(f, "ok"),
+            Verdict::Failed(reason) => write!(f, "FAILED {reason}"),
+            Verdict::Refused(reason) => write!(f, "REFUSED {reason}"),
+            Verdict::Skipped(reason) => write!(f, "SKIPPED {reason}"),
+        }
+    }
 }
 
 impl Log {

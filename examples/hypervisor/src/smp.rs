@@ -56,7 +56,7 @@ pub unsafe fn init_cpu(number: usize) {
         percpu::init(number);
     }
     interrupts::load();
-    cpu::enable_extended_state();
+    cpu::enable_features();
     apic::init();
     // SAFETY: this CPU's own variable, on a CPU that does nothing else.
     unsafe { NUMBER.write_current_raw(number) };

@@ -237,12 +237,12 @@ fn judge(said: Option<&Scenario>, expected: &str, refusal: Option<&str>, log: &s
     let Some(said) = said else { return failure("the image says nothing of this scenario", log) };
     match (&said.verdict, refusal) {
         (Verdict::Refused(reason), Some(text)) if reason.contains(text) => Outcome::Passed,
-        (verdict, Some(text)) => failure(&format!("expected a refusal that names `{text}`, got {verdict:?}"), log),
+        (verdict, Some(text)) => failure(&format!("expected a refusal that names `{text}`, got: {verdict}"), log),
         (Verdict::Ok, None) => match transcript::difference(expected, &said.guest) {
             None => Outcome::Passed,
             Some(difference) => failure(&difference, log),
         },
-        (verdict, None) => failure(&format!("{verdict:?}"), log),
+        (verdict, None) => failure(&verdict.to_string(), log),
     }
 }
 

@@ -105,7 +105,7 @@ impl GuestMemory {
         };
         entry(PAGE_MAP, 0, DIRECTORY_POINTERS | PRESENT_WRITABLE);
         for index in 0..4 {
-            entry(DIRECTORY_POINTERS, index, DIRECTORIES + index * 0x1000 | PRESENT_WRITABLE);
+            entry(DIRECTORY_POINTERS, index, (DIRECTORIES + index * 0x1000) | PRESENT_WRITABLE);
         }
         entry(DIRECTORIES, 0, FIRST_TABLE | PRESENT_WRITABLE);
         for index in 1..4 * 512 {

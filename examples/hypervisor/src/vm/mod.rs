@@ -9,7 +9,7 @@ use x86_vcpu::Result;
 
 pub use self::cpu::{Exit, VmCpu};
 pub use self::devices::Devices;
-pub use self::memory::{GuestMemory, ON_DEMAND, PAGE_MAP, RAM_SIZE, SCRATCH};
+pub use self::memory::{GuestMemory, PAGE_MAP, SCRATCH};
 
 /// What the vCPUs of a virtual machine share.
 pub struct Vm {
