@@ -18,13 +18,10 @@ pub(crate) struct CpuSlot {
     /// The embedder's number for the CPU.
     number: AtomicU64,
     /// SVM: the current generation of address-space identifiers; VMX does not use it.
-    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
     pub(crate) asid_generation: AtomicU64,
     /// SVM: the next identifier to give out in this generation.
-    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
     pub(crate) next_asid: AtomicU32,
     /// SVM: the physical address of the VMCB of the vCPU that is bound to this CPU, 0 for none; VMX asks VMPTRST.
-    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "SVM alone"))]
     pub(crate) bound: AtomicU64,
 }
 

@@ -67,7 +67,6 @@ macro_rules! segment_base {
     ($name:ident, $instruction:literal, $msr:expr, $doc:literal) => {
         #[doc = $doc]
         #[inline(always)]
-        #[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "SVM saves it with VMSAVE"))]
         pub(crate) fn $name(cr4: Cr4) -> u64 {
             if cr4.contains(Cr4::FSGSBASE) {
                 let value: u64;
@@ -119,7 +118,6 @@ pub(crate) fn cr4() -> Cr4 {
 
 /// Writes CR2, which neither VMX nor its VMCS switches.
 #[inline(always)]
-#[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "the VMCB holds it"))]
 pub(crate) fn set_cr2(value: u64) {
     if cfg!(test) {
         return;
@@ -130,7 +128,6 @@ pub(crate) fn set_cr2(value: u64) {
 
 /// Calls the host's handler of an exception vector, as if the exception had happened right here.
 #[inline(always)]
-#[cfg_attr(not(feature = "vmx"), expect(dead_code, reason = "SVM leaves them to the CPU"))]
 pub(crate) fn raise<const VECTOR: u8>() {
     if cfg!(test) {
         return;

@@ -28,20 +28,25 @@ mod axvisor;
 #[cfg(test)]
 extern crate std;
 
+#[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod cpu;
 pub mod count;
 mod error;
 pub mod exit;
 pub mod fixup;
+#[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod frame;
 pub mod guest;
 mod handle;
+#[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod host;
 pub mod nested;
+#[cfg(any(feature = "vmx", feature = "amd"))]
 mod percpu;
 pub mod spec;
 #[cfg(feature = "amd")]
 pub mod svm;
+#[cfg(any(feature = "vmx", feature = "amd"))]
 mod vcpu;
 #[cfg(feature = "vmx")]
 pub mod vmx;
@@ -65,5 +70,7 @@ pub use guest::{
     state::VcpuConfig,
 };
 pub use handle::VcpuHandle;
+#[cfg(any(feature = "vmx", feature = "amd"))]
 pub use percpu::{PerCpu, has_hardware_support, nested_format};
+#[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;

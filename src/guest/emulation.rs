@@ -237,7 +237,6 @@ impl<S: FrameSource> GuestState<S> {
                     if let Err(fault) = span.write(&mut memory, data) {
                         return memory_fault(&fault);
                     }
-                    drop(memory);
                     // What follows a store is no store: this ends.
                     step = self.step(cpu, |registers, rflags| emulation.write_done(registers, rflags));
                 }

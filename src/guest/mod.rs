@@ -1,5 +1,8 @@
 //! What VMX and SVM share: the guest's registers, the policies, the events, and the emulation of what hardware leaves to us.
 
+// Some of it serves one vendor alone; a build without that vendor leaves it to the linker.
+#![cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
+
 pub(crate) mod control;
 pub(crate) mod cpuid;
 pub(crate) mod debug;

@@ -31,7 +31,8 @@ pub struct VmxPerCpu<S: FrameSource = HostFrames> {
 
 #[derive(Debug)]
 struct Enabled<S: FrameSource> {
-    vmxon_region: Region<S>,
+    /// The CPU uses it until VMXOFF.
+    _vmxon_region: Region<S>,
     cpu: CpuIndex,
     /// CR4 as it was: VMXE is cleared again only if it was clear.
     had_vmxe: bool,
@@ -86,7 +87,7 @@ impl<S: FrameSource> VmxPerCpu<S> {
                 other => other,
             });
         }
-        self.enabled = Some(Enabled { vmxon_region, cpu, had_vmxe });
+        self.enabled = Some(Enabled { _vmxon_region: vmxon_region, cpu, had_vmxe });
         Ok(())
     }
 

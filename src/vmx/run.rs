@@ -13,7 +13,7 @@ use crate::{
             structures::{InterruptibilityState, PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
-        x86::registers::{Dr7, Efer, Rflags},
+        x86::registers::{Efer, Rflags},
     },
 };
 
@@ -166,18 +166,6 @@ impl<S: FrameSource> VmxVcpu<S> {
         } else {
             self.guest.registers.set(index, value);
         }
-    }
-
-    /// The registers of the guest with RSP filled in, for code that may use any of them.
-    pub(super) fn fetch_rsp(&mut self, vmcs: &Vmcs<'_>) {
-        self.guest.registers.rsp = vmcs.read(GUEST_RSP);
-    }
-
-    /// Whether the guest has enabled a breakpoint.
-    #[expect(dead_code, reason = "breakpoints do not fire yet")]
-    fn debugging(&self) -> bool {
-        let dr7 = Dr7::from_bits(self.guest.debug[7]);
-        dr7.intersects(Dr7::L0 | Dr7::G0 | Dr7::L1 | Dr7::G1 | Dr7::L2 | Dr7::G2 | Dr7::L3 | Dr7::G3)
     }
 }
 

@@ -153,7 +153,7 @@ pub(super) fn msr_bitmap<S: FrameSource>() -> Result<PhysFrame<S>> {
     let mut frame = PhysFrame::alloc()?;
     frame.fill(u8::MAX);
     let base = frame.as_mut_ptr();
-    let mut allow = |msr: Msr, write: bool| {
+    let allow = |msr: Msr, write: bool| {
         let Some(bit) = bitmap_bit(msr, write) else { return };
         // SAFETY: `bitmap_bit` stays below 8 * 4096, and the frame is ours.
         unsafe { *base.add(bit / 8) &= !(1 << (bit % 8)) };

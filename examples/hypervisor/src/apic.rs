@@ -3,6 +3,58 @@
 use crate::cpu::{out8, timestamp};
 use crate::interrupts::{SPURIOUS, TIMER};
 
+/// Where every CPU sees its own local APIC; mapped uncached by the boot code.
+const BASE: usize = 0xFEE0_0000;
+
+/// The registers' offsets.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+enum Register {
+    TaskPriority = 0x80,
+    EndOfInterrupt = 0xB0,
+    SpuriousVector = 0xF0,
+    CommandLow = 0x300,
+    CommandHigh = 0x310,
+    TimerVector = 0x320,
+    TimerInitialCount = 0x380,
+    TimerCurrentCount = 0x390,
+    TimerDivide = 0x3E0,
+}
+
+const ENABLED: u32 = 1 << 8;
+const MASKED: u32 = 1 << 16;
+const PERIODIC: u32 = 1 << 17;
+const DIVIDE_BY_1: u32 = 0b1011;
+const COMMAND_PENDING: u32 = 1 << 12;
+const COMMAND_INIT: u32 = 0x4500;
+const COMMAND_STARTUP: u32 = 0x4600;
+const COMMAND_FIXED: u32 = 0x4000;
+
+fn read(register: Register) -> u32 {
+    // SAFETY: the registers are mapped and aligned; reading these has no effect.
+    unsafe { ((BASE + register as usize) as *const u32).read_volatile() }
+}
+
+fn write(register: Register, value: u32) {
+    // SAFETY: the registers are mapped and aligned. What the writes of this file ask for are interrupts, for which there
+    // are handlers, and the start of CPUs, which is `start`'s to argue for.
+    unsafe { ((BASE + register as usize) as *mut u32).write_volatile(value) };
+}
+
+/// Turns this CPU's local APIC on, its timer off, and the old interrupt controllers to silence.
+pub fn init() {
+    const MASTER_PIC_MASK: u16 = 0x21;
+    const SLAVE_PIC_MASK: u16 = 0xA1;
+    // SAFETY: masking every line of both controllers only prevents interrupts.
+    unsafe {
+        out8(MASTER_PIC_MASK, 0xFF);
+        out8(SLAVE_PIC_MASK, 0xFF);
+    }
+    write(Register::TaskPriority, 0);
+    write(Register::SpuriousVector, ENABLED | u32::from(SPURIOUS));
+    stop_timer();
+}
+
 /// The handler of an interrupt is done.
 pub fn end_of_interrupt() {
     write(Register::EndOfInterrupt, 0);

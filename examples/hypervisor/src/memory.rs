@@ -45,13 +45,6 @@ pub struct FrameCounts {
     pub freed: u64,
 }
 
-impl FrameCounts {
-    /// How many are in use.
-    pub fn in_use(&self) -> u64 {
-        self.allocated - self.freed
-    }
-}
-
 /// Takes `count` consecutive frames; the physical address of the first.
 pub fn allocate_frames(count: usize) -> Option<usize> {
     let mut allocator = ALLOCATOR.lock();

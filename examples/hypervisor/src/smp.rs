@@ -32,10 +32,13 @@ static STACKS: Stacks = Stacks(UnsafeCell::new([const { Stack([0; STACK_SIZE]) }
 #[percpu::def_percpu]
 static NUMBER: usize = 0;
 
+/// A function, and what it is called with.
+type Work = (fn(*mut ()), *mut ());
+
 /// What a CPU is asked to do.
 struct Job {
     wanted: AtomicBool,
-    work: UnsafeCell<(fn(*mut ()), *mut ())>,
+    work: UnsafeCell<Work>,
 }
 
 // SAFETY: `work` is written while `wanted` is false and read while it is true, and the flag's release and acquire order
