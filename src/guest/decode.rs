@@ -11,6 +11,7 @@ mod control;
 mod instruction;
 mod modrm;
 mod opcodes;
+mod padded;
 mod prefixes;
 mod skip;
 #[cfg(feature = "amd")]
@@ -28,6 +29,7 @@ pub use self::{
         Address, Arithmetic, BitIndex, BitOperation, Condition, MmioInstruction, Operation, Register, Source, Unary,
     },
     modrm::MemoryOperand,
+    padded::Padded,
     prefixes::Repeat,
     skip::{Expected, skip_length, unprefixed_length},
 };

@@ -1,7 +1,7 @@
 //! The bytes of the guest's current instruction.
 
 use super::{
-    decode::{DecodeError, Expected, MAX_LENGTH, skip_length, unprefixed_length},
+    decode::{DecodeError, Expected, MAX_LENGTH, MmioInstruction, Padded, skip_length, unprefixed_length},
     memory::GuestMemory,
     segmentation::CodeSize,
     walk::{LinearAccess, Paging, WalkFault},
@@ -19,22 +19,14 @@ pub struct CodeAddress {
 
 /// Up to 15 bytes from the start of an instruction.
 #[derive(Clone, Copy, Debug)]
-pub struct InstructionBytes {
-    bytes: [u8; 16],
-    length: u8,
-}
+pub struct InstructionBytes(Padded);
 
 const PAGE: u64 = 0x1000;
 
 impl InstructionBytes {
     /// Bytes that the CPU has delivered (the decode assists of SVM); those beyond 15 are dropped.
     pub fn new(given: &[u8]) -> Self {
-        let mut bytes = [0; 16];
-        let length = given.len().min(MAX_LENGTH);
-        for (to, from) in bytes.iter_mut().zip(given.iter().take(length)) {
-            *to = *from;
-        }
-        Self { bytes, length: length as u8 }
+        Self(Padded::new(given))
     }
 
     /// Reads the instruction at `code` as far as its first byte's page goes, which is far enough for nearly all.
@@ -50,14 +42,18 @@ impl InstructionBytes {
     ) -> Result<Self, WalkFault> {
         let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
         let in_page = PAGE - (code.linear & (PAGE - 1));
+        let mut padded = Padded { bytes: [0; 24], length: MAX_LENGTH };
         if in_page >= 16 {
-            return Ok(Self { bytes: memory.read_code_16(gpa)?, length: MAX_LENGTH as u8 });
+            if let Some(bytes) = padded.bytes.first_chunk_mut() {
+                *bytes = memory.read_code_16(gpa)?;
+            }
+        } else {
+            padded.length = in_page.min(MAX_LENGTH as u64) as usize;
+            if let Some(piece) = padded.bytes.get_mut(..padded.length) {
+                memory.read_code(gpa, piece)?;
+            }
         }
-        let mut bytes = [0; 16];
-        if let Some(piece) = bytes.get_mut(..in_page as usize) {
-            memory.read_code(gpa, piece)?;
-        }
-        Ok(Self { bytes, length: in_page.min(MAX_LENGTH as u64) as u8 })
+        Ok(Self(padded))
     }
 
     /// Reads what lies in the next page too, if bytes are missing. Says whether there were any.
@@ -71,8 +67,8 @@ impl InstructionBytes {
         paging: &Paging,
         code: CodeAddress,
     ) -> Result<bool, WalkFault> {
-        let have = self.length as usize;
-        let Some(missing) = self.bytes.get_mut(have..MAX_LENGTH).filter(|missing| !missing.is_empty()) else {
+        let have = self.0.length;
+        let Some(missing) = self.0.bytes.get_mut(have..MAX_LENGTH).filter(|missing| !missing.is_empty()) else {
             return Ok(false);
         };
         let mut linear = code.linear.wrapping_add(have as u64);
@@ -81,14 +77,33 @@ impl InstructionBytes {
         }
         let gpa = paging.translate(memory, linear, LinearAccess::Done)?;
         memory.read_code(gpa, missing)?;
-        self.length = MAX_LENGTH as u8;
+        self.0.length = MAX_LENGTH;
         Ok(true)
     }
 
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..self.length as usize).unwrap_or(&self.bytes)
+        self.0.bytes.get(..self.0.length).unwrap_or(&[])
+    }
+
+    /// Decodes an instruction that accessed a device.
+    ///
+    /// # Errors
+    /// As [`InstructionBytes::fetch`].
+    #[inline]
+    pub fn decode_mmio<S: FrameSource>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+    ) -> Result<Result<MmioInstruction, DecodeError>, WalkFault> {
+        match MmioInstruction::decode_padded(&self.0, code.size) {
+            Err(DecodeError::Truncated) if self.extend(memory, paging, code)? => {
+                Ok(MmioInstruction::decode_padded(&self.0, code.size))
+            }
+            decoded => Ok(decoded),
+        }
     }
 
     /// Gives the bytes to `decode`, and once more with those of the next page if they are too few.

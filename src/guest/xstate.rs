@@ -44,8 +44,6 @@ pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
     guest_osxsave: bool,
     /// Whether the edges of `run` have to switch XCR0.
     switches_xcr0: bool,
-    /// Whether the vCPU is inside `run`, with the guest's XCR0 in the CPU if they switch it.
-    inside_run: bool,
     host_control: HostControl,
 }
 
@@ -67,7 +65,6 @@ impl<S: FrameSource> ExtendedState<S> {
             host_xcr0: Xcr0::X87,
             guest_osxsave: false,
             switches_xcr0: false,
-            inside_run: false,
             host_control: HostControl { mxcsr: DEFAULT_MXCSR, fcw: DEFAULT_FCW },
         };
         state.reset();
@@ -148,7 +145,6 @@ impl<S: FrameSource> ExtendedState<S> {
     /// At the start of `run`: the guest's XCR0, and what the convention wants back is remembered.
     #[inline]
     pub(crate) fn enter_run(&mut self) {
-        self.inside_run = true;
         if HOST_USES_SSE {
             self.host_control.read();
         }
@@ -161,7 +157,6 @@ impl<S: FrameSource> ExtendedState<S> {
     /// At the end of `run`.
     #[inline]
     pub(crate) fn leave_run(&mut self) {
-        self.inside_run = false;
         if HOST_USES_SSE {
             self.host_control.restore();
         }
@@ -171,22 +166,20 @@ impl<S: FrameSource> ExtendedState<S> {
         }
     }
 
-    /// The guest's XSETBV, with a value that was found valid.
+    /// The guest's XSETBV inside `run`, with a value that was found valid.
     pub(crate) fn set_guest_xcr0(&mut self, value: Xcr0) {
         self.guest_xcr0 = value;
         self.choose_switching();
-        if self.inside_run {
-            // SAFETY: the value was checked against `available`, which this CPU supports.
-            unsafe { write_xcr0(value) };
-        }
+        // SAFETY: the value was checked against `available`, which this CPU supports.
+        unsafe { write_xcr0(value) };
     }
 
-    /// The guest's CR4 changes.
-    pub(crate) fn follow_cr4(&mut self, cr4: Cr4) {
+    /// The guest's CR4 changes, inside `run` or not.
+    pub(crate) fn follow_cr4(&mut self, cr4: Cr4, inside_run: bool) {
         let switched_before = self.switches_xcr0;
         self.guest_osxsave = cr4.contains(Cr4::OSXSAVE);
         self.choose_switching();
-        if self.inside_run && self.switches_xcr0 != switched_before {
+        if inside_run && self.switches_xcr0 != switched_before {
             // SAFETY: both values are valid; OSXSAVE of the guest is offered only when the host has it.
             unsafe { write_xcr0(if self.switches_xcr0 { self.guest_xcr0 } else { self.host_xcr0 }) };
         }

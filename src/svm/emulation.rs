@@ -168,7 +168,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// What an emulation leads to.
     pub(super) fn after(&mut self, progress: Progress) -> Outcome {
         match progress {
-            Progress::Exit(exit) => return Outcome::Exit(exit),
+            Progress::Exit(exit) => return self.leave(exit),
             Progress::Again => {}
             Progress::Skip(length) => self.skip_by(length),
             Progress::Raise(event) => self.guest.events.raise(event),

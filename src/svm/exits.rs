@@ -29,12 +29,13 @@ use crate::{
 pub(super) enum Outcome {
     /// The guest goes on where it is, which may be behind a completed instruction.
     Again,
-    /// The VMM decides.
-    Exit(VmExit),
+    /// The VMM decides: [`SvmVcpu::leave`].
+    Exit,
 }
 
 impl<S: FrameSource> SvmVcpu<S> {
-    pub(super) fn handle_exit(&mut self, code: ExitCode) -> Outcome {
+    #[inline]
+    pub(super) fn handle_exit(&mut self, code: ExitCode, injected: Option<Event>) -> Outcome {
         match code {
             ExitCode::CPUID => match self.instruction_length(Expected::Cpuid) {
                 Ok(length) => {
@@ -52,7 +53,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.leave_with_skip(Expected::Vmmcall, exit)
             }
             ExitCode::NPF => self.nested_page_fault(),
-            ExitCode::INTR => Outcome::Exit(VmExit::ExternalInterrupt { vector: None }),
+            ExitCode::INTR => self.leave(VmExit::ExternalInterrupt { vector: None }),
             ExitCode::VINTR => {
                 self.close_interrupt_window();
                 Outcome::Again
@@ -113,26 +114,37 @@ impl<S: FrameSource> SvmVcpu<S> {
             | ExitCode::SKINIT => self.raise(Event::invalid_opcode()),
             ExitCode::SHUTDOWN => {
                 self.shut_down = true;
-                Outcome::Exit(VmExit::Shutdown)
+                self.vmcb.mark_all_dirty();
+                self.leave(VmExit::Shutdown)
             }
+            code if is_refusal(code) => self.entry_failed(injected),
             _ => self.unhandled(),
         }
+    }
+
+    /// `run` comes back with this. It lies in the vCPU until then, and not in the results of the functions between: that would
+    /// copy it at each.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, exit: VmExit) -> Outcome {
+        self.exit = exit;
+        Outcome::Exit
     }
 
     /// An exit that needs the VMM, or that nobody knows: total, whatever the CPU reports.
     #[cold]
     pub(super) fn unhandled(&mut self) -> Outcome {
-        Outcome::Exit(VmExit::Unhandled(Unhandled {
+        let unhandled = Unhandled {
             code: self.vmcb.exitcode().0,
             info1: self.vmcb.exitinfo1(),
             info2: self.vmcb.exitinfo2(),
-        }))
+        };
+        self.leave(VmExit::Unhandled(unhandled))
     }
 
     /// The guest did not run. What was to be injected stays pending, and the state is what it was: what a CPU leaves in the
     /// save area after a refusal differs.
     #[cold]
-    pub(super) fn entry_failed(&mut self, injected: Option<Event>) -> VmExit {
+    pub(super) fn entry_failed(&mut self, injected: Option<Event>) -> Outcome {
         let failure = EntryFailure {
             code: self.vmcb.exitcode().0,
             qualification: self.vmcb.exitinfo1(),
@@ -144,11 +156,12 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         self.vmcb.set_eventinj(crate::spec::amd::exit_info::EventInfo::empty());
         self.vmcb.mark_all_dirty();
+        self.proven = false;
         self.give_up_asid();
         if let Some(event) = injected {
             self.guest.events.undo(event);
         }
-        VmExit::EntryFailure(failure)
+        self.leave(VmExit::EntryFailure(failure))
     }
 
     pub(super) fn raise(&mut self, event: Event) -> Outcome {
@@ -172,7 +185,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         match self.instruction_length(expected) {
             Ok(length) => {
                 self.guest.skip = length;
-                Outcome::Exit(exit)
+                self.leave(exit)
             }
             Err(outcome) => outcome,
         }
@@ -223,11 +236,11 @@ impl<S: FrameSource> SvmVcpu<S> {
         let port = info.port();
         if info.contains(IoioInfo::TYPE_IN) {
             self.guest.pending = Pending::In { width, length };
-            Outcome::Exit(VmExit::IoRead { port, width })
+            self.leave(VmExit::IoRead { port, width })
         } else {
             self.guest.skip = length;
             let data = (self.guest.registers.rax & width.mask()) as u32;
-            Outcome::Exit(VmExit::IoWrite { port, width, data })
+            self.leave(VmExit::IoWrite { port, width, data })
         }
     }
 
@@ -251,7 +264,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length };
-                return Outcome::Exit(VmExit::MsrRead { msr: msr.0 });
+                return self.leave(VmExit::MsrRead { msr: msr.0 });
             }
         };
         self.guest.registers.set_edx_eax(value);
@@ -274,7 +287,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
                 self.guest.skip = length;
-                return Outcome::Exit(VmExit::MsrWrite { msr: msr.0, value });
+                return self.leave(VmExit::MsrWrite { msr: msr.0, value });
             }
         }
         self.skip_by(length);
@@ -329,7 +342,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             table_walk: info.contains(NpfInfo::TABLE_WALK),
         };
         self.guest.pending = Pending::NestedFault(fault);
-        Outcome::Exit(VmExit::NestedPageFault(fault))
+        self.leave(VmExit::NestedPageFault(fault))
     }
 
     /// Gives the CPU back to the host for a moment: its segments, and what GIF holds back. Its interrupts stay off.
@@ -345,6 +358,11 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 }
 
+/// Whether VMRUN has not entered the guest: VMEXIT_INVALID and its kin, of which one emulator reports the lower half only.
+pub(super) fn is_refusal(code: ExitCode) -> bool {
+    code.0 as u32 >= ExitCode::INVALID_PMC.0 as u32
+}
+
 /// Whether an exit code lies in a row of them.
 fn is_in(code: u64, first: ExitCode, last: ExitCode) -> bool {
     (first.0..=last.0).contains(&code)
@@ -356,4 +374,15 @@ fn timestamp() -> u64 {
     // SAFETY: every CPU with SVM has RDTSC, and the host runs in ring 0.
     unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
     u64::from(high) << 32 | u64::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_in_32_and_64_bits() {
+        assert!(is_refusal(ExitCode::INVALID) && is_refusal(ExitCode(0xffff_ffff)) && is_refusal(ExitCode::BUSY));
+        assert!(!is_refusal(ExitCode::NPF) && !is_refusal(ExitCode::CPUID) && !is_refusal(ExitCode::HOST_RESERVED));
+    }
 }

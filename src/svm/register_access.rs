@@ -62,7 +62,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Applies a checked write of CR0, CR4 or EFER, or raises #GP.
     pub(super) fn finish_control_write(&mut self, new: Result<ControlState, Fault>, length: u8) -> Outcome {
         let Ok(new) = new else { return self.raise(Event::general_protection()) };
-        self.write_control_state(new);
+        self.write_control_state(new, true);
         self.skip_by(length);
         Outcome::Again
     }

@@ -3,13 +3,12 @@
 use super::{
     asid,
     emulation::{VmcbCpu, code_size},
-    exits::Outcome,
+    exits::{Outcome, is_refusal},
     vcpu::SvmVcpu,
     world_switch,
 };
 use crate::{
     Error, Result,
-    cpu::CpuIndex,
     exit::VmExit,
     frame::FrameSource,
     guest::{
@@ -29,8 +28,7 @@ use crate::{
     spec::{
         amd::{
             exit_info::{EventInfo, TlbControl},
-            exits::ExitCode,
-            vmcb::InterruptShadow,
+            vmcb::{CleanBits, InterruptShadow},
         },
         x86::registers::{Dr6, ExceptionVector, Rflags},
     },
@@ -54,9 +52,9 @@ impl<S: FrameSource> SvmVcpu<S> {
         if length != 0 {
             self.skip_by(length);
         } else if !matches!(self.guest.emulation, Emulation::None)
-            && let Outcome::Exit(exit) = self.resume_emulation()
+            && let Outcome::Exit = self.resume_emulation()
         {
-            return Ok(exit);
+            return Ok(self.exit);
         }
         self.guest.handle.enter_run(cpu);
         self.guest.xstate.enter_run();
@@ -64,102 +62,115 @@ impl<S: FrameSource> SvmVcpu<S> {
         // SAFETY: `check_owner` says that SVM is enabled here, interrupts are off, and both addresses are of frames that this
         // vCPU owns. What `run_until_exit` calls of the embedder's it calls in `with_host_segments`.
         unsafe { world_switch::enter_world(host, guest) };
-        let exit = self.run_until_exit(cpu);
+        self.run_until_exit();
         // SAFETY: as above, with the same addresses.
         unsafe { world_switch::leave_world(host, guest) };
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
-        Ok(exit)
+        Ok(self.exit)
     }
 
-    fn run_until_exit(&mut self, cpu: CpuIndex) -> VmExit {
-        if self.shut_down {
-            return VmExit::Shutdown;
-        }
-        self.forget |= !self.asid.is_valid_on(cpu);
+    /// Enters the guest until there is something for the VMM, which is in `exit` then.
+    #[inline]
+    fn run_until_exit(&mut self) {
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
-                return VmExit::Interrupted;
+                self.leave(VmExit::Interrupted);
+                return;
             }
             let mut injected = None;
             if self.guest.events.any() {
                 if self.guest.events.is_shutdown() {
-                    return VmExit::Shutdown;
+                    self.leave(VmExit::Shutdown);
+                    return;
                 }
                 injected = self.plan_events();
             }
-            if self.forget {
-                self.forget_translations(cpu);
-            }
-            if !self.proven {
-                let now = &self.vmcb;
-                self.backup.copy_from(now);
-            }
             self.vmcb.set_rax(self.guest.registers.rax);
-            let exited = self.enter();
-            self.guest.registers.rax = self.vmcb.rax();
-            if !exited {
-                continue;
-            }
-            let code = self.vmcb.exitcode();
-            if is_refusal(code) {
-                return self.entry_failed(injected);
-            }
-            self.proven = true;
-            if self.vmcb.exitintinfo().contains(EventInfo::VALID) {
-                self.recover_interrupted_event(injected);
-            }
-            if let Outcome::Exit(exit) = self.handle_exit(code) {
-                return exit;
+            let outcome = if self.vmcb.clean_bits() == CleanBits::ALL {
+                // SAFETY: `run` calls this between `enter_world` and `leave_world`.
+                unsafe { self.enter() }
+                while self.answer_cpuid() {
+                    if self.guest.handle.has_mail() {
+                        break;
+                    }
+                    // SAFETY: as above.
+                    unsafe { self.enter() }
+                }
+                self.after_exit(injected)
+            } else {
+                self.enter_changed(injected)
+            };
+            if let Outcome::Exit = outcome {
+                return;
             }
         }
     }
 
-    /// Enters the guest, as often as it only wants to know its CPUID. False when there is mail, and no other exit.
+    /// # Safety
+    /// Between `enter_world` and `leave_world`.
     #[inline(always)]
-    fn enter(&mut self) -> bool {
-        loop {
-            // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`. The pointers are to
-            // parts of this vCPU; the intercepts and maps of its VMCB keep the guest from host resources.
-            unsafe {
-                world_switch::enter(
-                    &raw mut self.guest.registers,
-                    self.vmcb.address(),
-                    self.guest.xstate.legacy_region(),
-                );
-            }
-            let vmcb = &mut *self.vmcb;
-            if vmcb.tlb_control() != TlbControl::DO_NOTHING {
-                vmcb.set_tlb_control(TlbControl::DO_NOTHING);
-            }
-            vmcb.mark_all_clean();
-            // The most frequent exit first, if the CPU says how long the instruction is.
-            let next = vmcb.nrip();
-            if vmcb.exitcode() != ExitCode::CPUID || next == 0 || vmcb.rflags() & Rflags::TF.bits() != 0 {
-                return true;
-            }
-            let registers = &mut self.guest.registers;
-            let entry = self.cpuid.lookup(vmcb.rax() as u32, registers.rcx as u32);
-            vmcb.set_rax(entry.eax.into());
-            registers.rbx = entry.ebx.into();
-            registers.rcx = entry.ecx.into();
-            registers.rdx = entry.edx.into();
-            vmcb.set_rip(next);
-            vmcb.set_interrupt_shadow(InterruptShadow::empty());
-            if self.guest.handle.has_mail() {
-                return false;
-            }
+    unsafe fn enter(&mut self) {
+        // SAFETY: the caller's promise. The pointers are to parts of this vCPU; the intercepts and maps of its VMCB keep the
+        // guest from host resources.
+        unsafe {
+            world_switch::enter(&raw mut self.guest.registers, self.vmcb.address(), self.guest.xstate.legacy_region());
         }
+    }
+
+    /// The most frequent exit first, if the CPU says how long the instruction is.
+    #[inline(always)]
+    fn answer_cpuid(&mut self) -> bool {
+        let vmcb = &mut *self.vmcb;
+        if vmcb.exitcode() != self.answered_at_once || vmcb.rflags() & Rflags::TF.bits() != 0 {
+            return false;
+        }
+        let registers = &mut self.guest.registers;
+        registers.rax = vmcb.rax();
+        self.cpuid.execute(registers);
+        vmcb.set_rax(registers.rax);
+        vmcb.set_rip(vmcb.nrip());
+        vmcb.set_interrupt_shadow(InterruptShadow::empty());
+        true
+    }
+
+    #[inline(always)]
+    fn after_exit(&mut self, injected: Option<Event>) -> Outcome {
+        self.guest.registers.rax = self.vmcb.rax();
+        if self.vmcb.exitintinfo().contains(EventInfo::VALID) {
+            self.recover_interrupted_event(injected);
+        }
+        self.handle_exit(self.vmcb.exitcode(), injected)
+    }
+
+    /// Enters the guest with a VMCB in which more has changed than RIP and RFLAGS: whatever wants attention before an entry
+    /// takes a clean bit away.
+    #[cold]
+    fn enter_changed(&mut self, injected: Option<Event>) -> Outcome {
+        if self.shut_down {
+            return self.leave(VmExit::Shutdown);
+        }
+        if self.forget {
+            self.forget_translations();
+        }
+        if !self.proven {
+            let now = &self.vmcb;
+            self.backup.copy_from(now);
+        }
+        // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`.
+        unsafe { self.enter() };
+        if is_refusal(self.vmcb.exitcode()) {
+            return self.entry_failed(injected);
+        }
+        self.proven = true;
+        self.vmcb.set_tlb_control(TlbControl::DO_NOTHING);
+        self.vmcb.mark_all_clean();
+        self.after_exit(injected)
     }
 
     /// CPUID is answered from the policy's table.
     pub(super) fn execute_cpuid(&mut self) {
-        let registers = &mut self.guest.registers;
-        let entry = self.cpuid.lookup(registers.rax as u32, registers.rcx as u32);
-        registers.rax = entry.eax.into();
-        registers.rbx = entry.ebx.into();
-        registers.rcx = entry.ecx.into();
-        registers.rdx = entry.edx.into();
+        self.cpuid.execute(&mut self.guest.registers);
     }
 
     /// Goes on `length` bytes behind the guest's RIP, as the CPU would after executing that instruction: the shadow of an STI
@@ -184,9 +195,15 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.events.raise(Event::exception(ExceptionVector::DB, None));
     }
 
-    /// Makes the next VMRUN forget the guest's translations: APM volume 2, "TLB Flush".
-    #[cold]
-    fn forget_translations(&mut self, cpu: CpuIndex) {
+    /// Makes the next entry forget the guest's translations.
+    pub(super) fn forget_later(&mut self) {
+        self.forget = true;
+        self.vmcb.mark_dirty(CleanBits::ASID);
+    }
+
+    /// Makes the next VMRUN forget them: APM volume 2, "TLB Flush".
+    fn forget_translations(&mut self) {
+        let Some(cpu) = self.guest.cpu else { return };
         self.forget = false;
         if self.assists.flush_by_asid && self.asid.is_valid_on(cpu) {
             self.vmcb.set_tlb_control(TlbControl::FLUSH_GUEST);
@@ -204,6 +221,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             asid::start_over(cpu.slot());
         }
         self.asid = asid::Asid::NONE;
+        self.forget_later();
     }
 
     /// A general-purpose register of the guest, RSP included.
@@ -272,21 +290,5 @@ impl<S: FrameSource> Code<'_, S> {
         let (memory, paging, at) = (&mut self.memory, &self.paging, self.at);
         let mut bytes = InstructionBytes::fetch(memory, paging, at)?;
         bytes.decode(memory, paging, at, |bytes| decode(bytes, at.size))
-    }
-}
-
-/// Whether VMRUN has not entered the guest: VMEXIT_INVALID and its kin, of which one emulator reports the lower half only.
-fn is_refusal(code: ExitCode) -> bool {
-    code.0 as u32 >= ExitCode::INVALID_PMC.0 as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn refusals_in_32_and_64_bits() {
-        assert!(is_refusal(ExitCode::INVALID) && is_refusal(ExitCode(0xffff_ffff)) && is_refusal(ExitCode::BUSY));
-        assert!(!is_refusal(ExitCode::NPF) && !is_refusal(ExitCode::CPUID) && !is_refusal(ExitCode::HOST_RESERVED));
     }
 }

@@ -122,7 +122,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_dr6(DEBUG_RESET[6]);
         vmcb.set_dr7(DEBUG_RESET[7]);
         vmcb.set_interrupt_shadow(InterruptShadow::empty());
-        self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer });
+        self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer }, false);
         self.shut_down = false;
         Ok(())
     }
@@ -146,7 +146,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// Makes the guest see this CR0, CR4 and EFER, and the CPU run it so.
-    pub(super) fn write_control_state(&mut self, control: ControlState) {
+    pub(super) fn write_control_state(&mut self, control: ControlState, inside_run: bool) {
         // Machine checks are the host's: were they off while the guest runs, one would shut the machine down.
         let host_mce = host::cr4() & Cr4::MCE;
         self.hidden = Hidden { cr0: control.cr0 & CR0_HIDDEN, cr4: host_mce.without(control.cr4) };
@@ -158,15 +158,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         );
         let vmcb = &mut *self.vmcb;
         // A MOV to a control register would have forgotten translations.
-        self.forget |= new != (vmcb.cr0(), vmcb.cr4(), vmcb.efer());
+        let forget = new != (vmcb.cr0(), vmcb.cr4(), vmcb.efer());
         vmcb.set_cr0(new.0);
         vmcb.set_cr4(new.1);
         vmcb.set_efer(new.2);
+        if forget {
+            self.forget_later();
+        }
         // The guest reads what the CPU does not have.
         self.set_intercept_cr(InterceptCr::CR0_READ, !self.hidden.cr0.is_empty());
         self.set_intercept_cr(InterceptCr::CR4_READ, !self.hidden.cr4.is_empty());
         self.proven = false;
-        self.guest.xstate.follow_cr4(control.cr4);
+        self.guest.xstate.follow_cr4(control.cr4, inside_run);
         self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
     }
 

@@ -24,7 +24,7 @@ use crate::{
         state::GuestState,
     },
     host::{InterruptsOff, rdmsr},
-    spec::amd::msrs::VM_HSAVE_PA,
+    spec::amd::{exits::ExitCode, msrs::VM_HSAVE_PA},
 };
 
 /// A virtual CPU on AMD SVM.
@@ -35,6 +35,10 @@ pub struct SvmVcpu<S: FrameSource = HostFrames> {
     pub(super) guest: GuestState<S>,
     pub(super) cpuid: Framed<CpuidPolicy, S>,
     pub(super) assists: Assists,
+    /// CPUID if the CPU says how long instructions are, else a code that no exit has.
+    pub(super) answered_at_once: ExitCode,
+    /// What `run` comes back with.
+    pub(super) exit: VmExit,
     /// Where VMSAVE keeps the host's part of what VMLOAD loads.
     pub(super) host_area: VmcbFrame<S>,
     /// The VMCB before the first entry with a new state: a CPU that refuses it may overwrite it.
@@ -73,6 +77,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             guest,
             cpuid,
             assists: Assists::of(&capabilities),
+            answered_at_once: ExitCode::HOST_RESERVED,
+            exit: VmExit::Interrupted,
             host_area: VmcbFrame::new()?,
             backup: VmcbFrame::new()?,
             proven: false,
@@ -87,8 +93,15 @@ impl<S: FrameSource> SvmVcpu<S> {
             host_save_area: 0,
             _not_sync: PhantomData,
         };
+        vcpu.use_assists(Assists::of(&capabilities));
         vcpu.write_initial_state()?;
         Ok(vcpu)
+    }
+
+    fn use_assists(&mut self, assists: Assists) {
+        self.assists = assists;
+        // CPUs never report the other one.
+        self.answered_at_once = if assists.next_rip { ExitCode::CPUID } else { ExitCode::HOST_RESERVED };
     }
 
     /// The handle with which other CPUs reach this vCPU.
@@ -114,14 +127,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         let root = root.as_usize() as u64;
         self.guest.nested_root = Some(root);
         self.vmcb.set_n_cr3(root);
-        self.forget = true;
+        self.forget_later();
         Ok(())
     }
 
     /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
     /// what it derived from them. Adding entries needs no call.
     pub fn forget_nested_translations(&mut self) {
-        self.forget = true;
+        self.forget_later();
     }
 
     /// Sets the registers as a program expects them at its start.
@@ -195,11 +208,13 @@ impl<S: FrameSource> SvmVcpu<S> {
         if bound.compare_exchange(0, self.vmcb.address(), Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Err(Error::BadState("another vCPU is bound to this CPU"));
         }
-        self.assists = Assists::of(&capabilities);
+        self.use_assists(Assists::of(&capabilities));
         // SAFETY: `current` says that this CPU is enabled, so it has SVM and this register.
         self.host_save_area = unsafe { rdmsr(VM_HSAVE_PA) };
         // What another CPU has cached of the VMCB is not what this one has.
         self.vmcb.mark_all_dirty();
+        // While it is bound no other vCPU runs here, so its identifier stays valid.
+        self.forget |= !self.asid.is_valid_on(cpu);
         self.guest.xstate.load_guest();
         self.guest.cpu = Some(cpu);
         Ok(())

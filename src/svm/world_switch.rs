@@ -74,15 +74,33 @@ pub(super) unsafe fn with_host_segments<R>(host: u64, guest: u64, f: impl FnOnce
 /// # Safety
 /// Between [`enter_world`] and [`leave_world`]. `vmcb` is the physical address of the VMCB of the vCPU that `registers` and
 /// `legacy_region` are parts of, whose controls keep the guest from host resources. No reference to it exists.
+#[inline(always)]
+pub(super) unsafe fn enter(registers: *mut GuestRegisters, vmcb: u64, legacy_region: *mut u8) {
+    // SAFETY: the caller's promises. `switch` changes all general-purpose registers but RBX, RBP and RSP, and the vector and
+    // x87 registers with those that a call may change: so the compiler keeps what it needs elsewhere, and only that.
+    unsafe {
+        asm!(
+            "call {switch}",
+            switch = sym switch,
+            inout("rdi") registers => _, inout("rsi") vmcb => _, inout("rdx") legacy_region => _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+}
+
+/// What [`enter`] calls, with a convention of its own: RDI is the address of the registers, RSI the VMCB, RDX the legacy
+/// region; RBX, RBP and RSP are preserved.
 #[unsafe(naked)]
-pub(super) unsafe extern "sysv64" fn enter(registers: *mut GuestRegisters, vmcb: u64, legacy_region: *mut u8) {
+unsafe extern "C" fn switch() {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15",
+        "push rbp",
+        "push rbx",
         ".if {sse}",
         "fxrstor64 [rdx]",
-        "push rdx", // where the registers go, and ...
+        "push rdx", // where the floating-point registers go, and ...
         ".endif",
-        "push rdi", // ... the registers: found at [rsp] after the exit
+        "push rdi", // ... the others: found at [rsp] after the exit
         "mov rax, rsi",
         "mov rcx, [rdi + {rcx}]", "mov rdx, [rdi + {rdx}]", "mov rbx, [rdi + {rbx}]", "mov rbp, [rdi + {rbp}]",
         "mov rsi, [rdi + {rsi}]",
@@ -101,7 +119,8 @@ pub(super) unsafe extern "sysv64" fn enter(registers: *mut GuestRegisters, vmcb:
         "fxsave64 [rdx]",
         "ldmxcsr [rip + {host_mxcsr}]",
         ".endif",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
+        "pop rbx",
+        "pop rbp",
         "ret",
         sse = const HOST_USES_SSE as u8,
         host_mxcsr = sym HOST_MXCSR,

@@ -1,6 +1,6 @@
 //! What the shared emulation reads and writes of the VMCS.
 
-use super::{exits::Outcome, loaded::Vmcs, state::segment, vcpu::VmxVcpu};
+use super::{loaded::Vmcs, state::segment, vcpu::VmxVcpu};
 use crate::{
     Result,
     exit::{VmExit, Width},
@@ -112,7 +112,8 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// INS or OUTS.
-    pub(super) fn string_io(&mut self, vmcs: &Vmcs<'_>, qualification: IoQualification, width: Width) -> Outcome {
+    #[inline(never)]
+    pub(super) fn string_io(&mut self, vmcs: &Vmcs<'_>, qualification: IoQualification, width: Width) -> Option<VmExit> {
         let input = qualification.contains(IoQualification::DIRECTION_IN);
         let (address_size, segment) = self.string_operands(vmcs, input);
         let io = StringIo { input, width, repeat: qualification.contains(IoQualification::REP), address_size, segment };
@@ -152,29 +153,30 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// Goes on with the emulation that the VMM was asked for.
-    pub(super) fn resume_emulation(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    #[inline(never)]
+    pub(super) fn resume_emulation(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let mut cpu = self.cpu_of(vmcs);
         let progress = self.guest.resume(&mut cpu);
         self.after(vmcs, progress)
     }
 
-    fn after(&mut self, vmcs: &Vmcs<'_>, progress: Progress) -> Outcome {
+    fn after(&mut self, vmcs: &Vmcs<'_>, progress: Progress) -> Option<VmExit> {
         match progress {
-            Progress::Exit(exit) => Outcome::Exit(exit),
-            Progress::Again => Outcome::Again,
+            Progress::Exit(exit) => Some(exit),
+            Progress::Again => None,
             Progress::Skip(length) => {
                 self.skip_by(vmcs, length.into());
-                Outcome::Skipped
+                None
             }
             Progress::Raise(event) => {
                 self.guest.events.raise(event);
-                Outcome::Again
+                None
             }
             Progress::PageFault(fault) => {
                 // Inside `run` the guest's CR2 is in the CPU.
                 host::set_cr2(fault.address);
                 self.guest.events.raise(fault.event());
-                Outcome::Again
+                None
             }
         }
     }
@@ -186,22 +188,22 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest turned PAE paging on or changed it: the CPU wants the four entries that CR3 points at. SDM volume 3,
     /// "PDPTE Registers".
-    pub(super) fn load_pdptes(&mut self, vmcs: &Vmcs<'_>) -> core::result::Result<(), Outcome> {
+    pub(super) fn load_pdptes(&mut self, vmcs: &Vmcs<'_>) -> core::result::Result<(), Option<VmExit>> {
         let table = vmcs.read(GUEST_CR3) & 0xffff_ffe0;
         let mut entries = [0; 4];
         {
-            let Some(mut memory) = self.guest.memory::<VmcsCpu<'_>>() else { return Err(Outcome::Again) };
+            let Some(mut memory) = self.guest.memory::<VmcsCpu<'_>>() else { return Err(None) };
             for (entry, gpa) in entries.iter_mut().zip((table..).step_by(8)) {
                 match memory.read_u64(gpa) {
                     Ok(value) => *entry = value,
-                    Err(fault) => return Err(Outcome::Exit(crate::guest::emulation::nested_fault(&fault))),
+                    Err(fault) => return Err(Some(crate::guest::emulation::nested_fault(&fault))),
                 }
             }
         }
         let bits = self.cpuid.physical_bits();
         if entries.iter().any(|entry| has_reserved_bits(PaePdpte::from_bits(*entry), bits)) {
             self.guest.events.raise(crate::Event::general_protection());
-            return Err(Outcome::Again);
+            return Err(None);
         }
         if let Some(witness) = vmcs.has() {
             for (field, entry) in [GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3].into_iter().zip(entries) {

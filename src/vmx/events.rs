@@ -19,11 +19,11 @@ use crate::{
 const SHADOW: InterruptibilityState = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
 
 impl<S: FrameSource> VmxVcpu<S> {
-    /// Injects what is due, and asks for the windows that the rest needs. `skipped` says that the guest's last instruction
-    /// was completed by the library, which ends the shadow of the one before it.
-    pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>, skipped: bool) -> Option<Event> {
+    /// Injects what is due, and asks for the windows that the rest needs.
+    #[inline(never)]
+    pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>) -> Option<Event> {
         let mut state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
-        if skipped && state.intersects(SHADOW) {
+        if self.skipped && state.intersects(SHADOW) {
             state.remove(SHADOW);
             vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state);
         }
@@ -76,11 +76,16 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// An event whose delivery the exit interrupted is delivered again by the next entry.
+    #[inline]
     pub(super) fn recover_interrupted_event(&mut self, vmcs: &Vmcs<'_>) {
         let information = vmcs.read(IDT_VECTORING_INFORMATION);
-        if !information.contains(IdtVectoringInformation::VALID) {
-            return;
+        if information.contains(IdtVectoringInformation::VALID) {
+            self.deliver_again(vmcs, information);
         }
+    }
+
+    #[cold]
+    fn deliver_again(&mut self, vmcs: &Vmcs<'_>, information: IdtVectoringInformation) {
         let kind = information.interruption_type();
         if kind == InterruptionType::NMI {
             // Its delivery had begun and with it the blocking; the second delivery begins it again.

@@ -33,18 +33,12 @@ use crate::{
     },
 };
 
-/// What comes after an exit.
-pub(super) enum Outcome {
-    /// The guest goes on where it is.
-    Again,
-    /// The guest's instruction was completed; it goes on behind it.
-    Skipped,
-    /// The VMM decides.
-    Exit(VmExit),
-}
-
 impl<S: FrameSource> VmxVcpu<S> {
-    pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Outcome {
+    /// Answers an exit, or says what the VMM has to do.
+    ///
+    /// What guests do all the time is inlined into the run loop; the rest is kept out of it, and out of its registers.
+    #[inline]
+    pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
         match ExitReason(reason.basic_reason()) {
             // The instructions first: nothing was being delivered when one of them exited.
             ExitReason::IO_INSTRUCTION => self.io_instruction(vmcs),
@@ -52,6 +46,14 @@ impl<S: FrameSource> VmxVcpu<S> {
             ExitReason::WRMSR => self.wrmsr(vmcs),
             ExitReason::HLT => self.hlt(vmcs),
             ExitReason::VMCALL => self.leave_with_skip(vmcs, self.guest.hypercall()),
+            ExitReason::EPT_VIOLATION => self.ept_violation(vmcs),
+            _ => self.handle_rare_exit(vmcs, reason),
+        }
+    }
+
+    #[inline(never)]
+    fn handle_rare_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
+        match ExitReason(reason.basic_reason()) {
             ExitReason::CR_ACCESS => self.cr_access(vmcs),
             ExitReason::MOV_DR => self.mov_dr(vmcs),
             ExitReason::XSETBV => self.xsetbv(vmcs),
@@ -89,47 +91,46 @@ impl<S: FrameSource> VmxVcpu<S> {
             | ExitReason::LOADIWKEY => self.raise(Event::invalid_opcode()),
             ExitReason::INTERRUPT_WINDOW | ExitReason::NMI_WINDOW => {
                 self.close_windows(vmcs);
-                Outcome::Again
+                None
             }
             ExitReason::EXTERNAL_INTERRUPT => {
                 let information = vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION);
-                Outcome::Exit(VmExit::ExternalInterrupt { vector: Some(information.vector()) })
+                Some(VmExit::ExternalInterrupt { vector: Some(information.vector()) })
             }
-            ExitReason::EPT_VIOLATION => self.ept_violation(vmcs),
             ExitReason::EXCEPTION_OR_NMI => self.exception_or_nmi(vmcs),
-            ExitReason::TRIPLE_FAULT => Outcome::Exit(VmExit::Shutdown),
+            ExitReason::TRIPLE_FAULT => Some(VmExit::Shutdown),
             _ => self.unhandled(vmcs, reason),
         }
     }
 
     /// An exit that needs the VMM, or that nobody knows: total, whatever the CPU reports.
     #[cold]
-    fn unhandled(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Outcome {
+    fn unhandled(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
         self.recover_interrupted_event(vmcs);
-        Outcome::Exit(VmExit::Unhandled(Unhandled {
+        Some(VmExit::Unhandled(Unhandled {
             code: reason.bits().into(),
             info1: vmcs.read(EXIT_QUALIFICATION),
             info2: vmcs.read(VM_EXIT_INSTRUCTION_INFORMATION).into(),
         }))
     }
 
-    fn skipped(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn skipped(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         self.skip(vmcs);
-        Outcome::Skipped
+        None
     }
 
-    fn raise(&mut self, event: Event) -> Outcome {
+    fn raise(&mut self, event: Event) -> Option<VmExit> {
         self.guest.events.raise(event);
-        Outcome::Again
+        None
     }
 
     /// The VMM is told, and the next run goes on behind the instruction.
-    fn leave_with_skip(&mut self, vmcs: &Vmcs<'_>, exit: VmExit) -> Outcome {
+    fn leave_with_skip(&mut self, vmcs: &Vmcs<'_>, exit: VmExit) -> Option<VmExit> {
         self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
-        Outcome::Exit(exit)
+        Some(exit)
     }
 
-    fn io_instruction(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn io_instruction(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let qualification = IoQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         // The field holds the number of bytes less one, of which 3 bytes do not exist.
         const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Dword];
@@ -142,15 +143,15 @@ impl<S: FrameSource> VmxVcpu<S> {
         let length = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
         if qualification.contains(IoQualification::DIRECTION_IN) {
             self.guest.pending = Pending::In { width, length };
-            Outcome::Exit(VmExit::IoRead { port, width })
+            Some(VmExit::IoRead { port, width })
         } else {
             self.guest.skip = length;
             let data = (self.guest.registers.rax & width.mask()) as u32;
-            Outcome::Exit(VmExit::IoWrite { port, width, data })
+            Some(VmExit::IoWrite { port, width, data })
         }
     }
 
-    fn rdmsr(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn rdmsr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
@@ -158,7 +159,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 };
-                return Outcome::Exit(VmExit::MsrRead { msr: msr.0 });
+                return Some(VmExit::MsrRead { msr: msr.0 });
             }
         };
         self.guest.registers.set_edx_eax(value);
@@ -173,7 +174,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn wrmsr(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn wrmsr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
         match self.guest.msrs.write(msr, value) {
@@ -193,20 +194,20 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
                 self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
-                return Outcome::Exit(VmExit::MsrWrite { msr: msr.0, value });
+                return Some(VmExit::MsrWrite { msr: msr.0, value });
             }
         }
         self.skipped(vmcs)
     }
 
-    fn hlt(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn hlt(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         if self.guest.events.any() && self.guest.events.would_wake(vmcs.read(GUEST_RFLAGS).contains(Rflags::IF)) {
             return self.skipped(vmcs);
         }
         self.leave_with_skip(vmcs, VmExit::Halt)
     }
 
-    fn cr_access(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn cr_access(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let qualification = CrAccessQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         let register = RegisterIndex::new(qualification.register().0);
         let state = self.control_state(vmcs);
@@ -245,7 +246,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// Applies a checked write of CR0, CR4 or EFER, or raises #GP.
-    fn finish_control_write(&mut self, vmcs: &Vmcs<'_>, new: Result<ControlState, Fault>) -> Outcome {
+    fn finish_control_write(&mut self, vmcs: &Vmcs<'_>, new: Result<ControlState, Fault>) -> Option<VmExit> {
         let Ok(new) = new else { return self.raise(Event::general_protection()) };
         let old = self.control_state(vmcs);
         if new.uses_pae_paging() && (!old.uses_pae_paging() || old.cr0 != new.cr0 || old.cr4 != new.cr4) {
@@ -254,7 +255,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 Err(outcome) => return outcome,
             }
         }
-        if self.write_control_state(vmcs, new).is_err() {
+        if self.write_control_state(vmcs, new, true).is_err() {
             // A mode that this CPU cannot run a guest in.
             return self.unhandled(vmcs, vmcs.read(EXIT_REASON));
         }
@@ -264,7 +265,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped(vmcs)
     }
 
-    fn mov_dr(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn mov_dr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let qualification = MovDrQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         let register = RegisterIndex::new(qualification.register().0);
         let number = crate::guest::debug::canonical_number(qualification.dr_number());
@@ -279,7 +280,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped(vmcs)
     }
 
-    fn xsetbv(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn xsetbv(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let registers = &self.guest.registers;
         let Ok(xcr0) = control::write_xcr(registers.rcx as u32, registers.edx_eax(), self.guest.offered) else {
             return self.raise(Event::general_protection());
@@ -290,7 +291,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped(vmcs)
     }
 
-    fn ept_violation(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn ept_violation(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let qualification = EptViolationQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         self.recover_interrupted_event(vmcs);
         if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.any() {
@@ -313,10 +314,10 @@ impl<S: FrameSource> VmxVcpu<S> {
             table_walk: has_linear && !qualification.contains(EptViolationQualification::TRANSLATED_ACCESS),
         };
         self.guest.pending = Pending::NestedFault(fault);
-        Outcome::Exit(VmExit::NestedPageFault(fault))
+        Some(VmExit::NestedPageFault(fault))
     }
 
-    fn exception_or_nmi(&mut self, vmcs: &Vmcs<'_>) -> Outcome {
+    fn exception_or_nmi(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
         let information = vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION);
         self.recover_interrupted_event(vmcs);
         if information.contains(ExitInterruptionInformation::NMI_UNBLOCKING) && !self.guest.events.any() {
@@ -325,14 +326,14 @@ impl<S: FrameSource> VmxVcpu<S> {
         if information.interruption_type() == InterruptionType::NMI {
             // NMIs stay blocked until an IRET: the host's handler, called as by an NMI, executes one.
             host::raise::<{ ExceptionVector::NMI.0 }>();
-            return Outcome::Again;
+            return None;
         }
         let vector = ExceptionVector(information.vector());
         match vector {
             ExceptionVector::MC => {
                 // It belongs to the host.
                 host::raise::<{ ExceptionVector::MC.0 }>();
-                return Outcome::Again;
+                return None;
             }
             ExceptionVector::DB => {
                 // An intercepted #DB leaves DR6 to us.

@@ -1,6 +1,6 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{exits::Outcome, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
+use super::{loaded::Vmcs, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit},
@@ -41,19 +41,17 @@ impl<S: FrameSource> VmxVcpu<S> {
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
-        let mut skipped = length != 0;
-        if skipped {
+        self.skipped = false;
+        if length != 0 {
             self.skip_by(vmcs, length.into());
-        } else if !matches!(self.guest.emulation, Emulation::None) {
-            match self.resume_emulation(vmcs) {
-                Outcome::Again => {}
-                Outcome::Skipped => skipped = true,
-                Outcome::Exit(exit) => return exit,
-            }
+        } else if !matches!(self.guest.emulation, Emulation::None)
+            && let Some(exit) = self.resume_emulation(vmcs)
+        {
+            return exit;
         }
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
-                self.keep_skip(vmcs, skipped);
+                self.keep_skip(vmcs);
                 return VmExit::Interrupted;
             }
             let mut injected = None;
@@ -61,11 +59,12 @@ impl<S: FrameSource> VmxVcpu<S> {
                 if self.guest.events.is_shutdown() {
                     return VmExit::Shutdown;
                 }
-                injected = self.plan_events(vmcs, skipped);
+                injected = self.plan_events(vmcs);
             }
             if self.forget_nested {
                 self.forget_nested_now();
             }
+            self.skipped = false;
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
             // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
             // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
@@ -81,7 +80,6 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.launched = true;
                 self.execute_cpuid();
                 self.skip(vmcs);
-                skipped = true;
                 continue;
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
@@ -89,10 +87,8 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.entry_failed(injected, reason.bits(), 0, qualification);
             }
             self.launched = true;
-            match self.handle_exit(vmcs, reason) {
-                Outcome::Again => skipped = false,
-                Outcome::Skipped => skipped = true,
-                Outcome::Exit(exit) => return exit,
+            if let Some(exit) = self.handle_exit(vmcs, reason) {
+                return exit;
             }
         }
     }
@@ -121,6 +117,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             next &= u64::from(u32::MAX);
         }
         vmcs.write(GUEST_RIP, next);
+        self.skipped = true;
         if vmcs.read(GUEST_RFLAGS).contains(Rflags::TF) {
             self.single_step(vmcs);
         }
@@ -137,8 +134,8 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// `run` ends between a skip and the next entry: the shadow that the skip ended must not come back.
-    fn keep_skip(&mut self, vmcs: &Vmcs<'_>, skipped: bool) {
-        if skipped {
+    fn keep_skip(&self, vmcs: &Vmcs<'_>) {
+        if self.skipped {
             let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
             let shadow = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
             vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(shadow));

@@ -143,7 +143,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, PendingDebugExceptions::empty());
         self.guest.cr2 = system.cr2;
         let control = ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer };
-        self.write_control_state(vmcs, control)
+        self.write_control_state(vmcs, control, false)
     }
 
     /// CR0, CR4 and EFER as the guest sees them.
@@ -156,8 +156,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    /// Makes the guest see this CR0, CR4 and EFER, and the CPU run it so.
-    pub(super) fn write_control_state(&mut self, vmcs: &Vmcs<'_>, control: ControlState) -> Result {
+    /// Makes the guest see this CR0, CR4 and EFER, and the CPU run it so. `inside_run` says where this happens.
+    pub(super) fn write_control_state(&mut self, vmcs: &Vmcs<'_>, control: ControlState, inside_run: bool) -> Result {
         let capabilities = self.capabilities;
         // What VMX operation wants in CR0; an unrestricted guest may clear PE and PG. CD and NW of a guest do not reach the
         // CPU's caches: EPT gives its memory types.
@@ -180,7 +180,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         self.controls.entry.set(EntryControls::IA32E_MODE_GUEST, control.efer.contains(Efer::LMA));
         vmcs.write(VM_ENTRY_CONTROLS, self.controls.entry);
-        self.guest.xstate.follow_cr4(control.cr4);
+        self.guest.xstate.follow_cr4(control.cr4, inside_run);
         self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
         Ok(())
     }

@@ -43,6 +43,8 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     vpid: Option<Vpid>,
     /// Whether VMLAUNCH has succeeded since the last VMCLEAR.
     pub(super) launched: bool,
+    /// Whether the library completed the guest's last instruction, which ends the shadow of the one before it.
+    pub(super) skipped: bool,
     /// Whether the VMCS has its initial content.
     initialized: bool,
     /// The CPU whose translations carry this vCPU's VPID.
@@ -95,6 +97,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             region: ManuallyDrop::new(Region::new(capabilities)?),
             vpid,
             launched: false,
+            skipped: false,
             initialized: false,
             last_cpu: None,
             forget_nested: false,
@@ -284,6 +287,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// Forgets what the CPU derived from the nested page table.
+    #[cold]
     pub(super) fn forget_nested_now(&mut self) {
         self.forget_nested = false;
         let Some(root) = self.guest.nested_root else { return };

@@ -3,7 +3,10 @@
 //! The CPU switches RIP, RSP, RFLAGS, segments and control registers with the VMCS; the other general-purpose registers are
 //! ours to switch, and on a host whose code uses SSE the legacy floating-point registers too.
 
-use core::{arch::naked_asm, mem::offset_of};
+use core::{
+    arch::{asm, naked_asm},
+    mem::offset_of,
+};
 
 use crate::{
     guest::{registers::GuestRegisters, xstate::HOST_USES_SSE},
@@ -29,10 +32,31 @@ static HOST_MXCSR: u32 = crate::guest::xstate::DEFAULT_MXCSR;
 /// Host interrupts are off. The current VMCS belongs to the vCPU that the arguments are parts of; its host state is this
 /// CPU's, and its controls keep the guest from host resources. `launched` is its launch state. `context.host_rsp` is what
 /// its HOST_RSP field holds, and its HOST_RIP was written by this function, or `context.host_rsp` is 0.
+#[inline(always)]
+pub(super) unsafe fn enter(registers: *mut GuestRegisters, launched: bool, context: *mut Context) -> bool {
+    let entered: u8;
+    // SAFETY: the caller's promise is what the callee needs. The callee has a calling convention of its own: it keeps RSP,
+    // RBP and RBX, and all others are declared as changed here, so that they are saved once per `run` and not per entry.
+    unsafe {
+        asm!(
+            "call {switch}",
+            switch = sym switch,
+            inout("rdi") registers => _, inout("rsi") u64::from(launched) => _, inout("rdx") context => _,
+            out("al") entered, out("rcx") _, out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _, clobber_abi("sysv64"),
+        );
+    }
+    entered != 0
+}
+
+/// The body of [`enter`], with its arguments in RDI, RSI and RDX and its result in AL.
+///
+/// # Safety
+/// As for [`enter`], which is the only one to know its calling convention.
 #[unsafe(naked)]
-pub(super) unsafe extern "sysv64" fn enter(registers: *mut GuestRegisters, launched: bool, context: *mut Context) -> bool {
+unsafe extern "C" fn switch() {
     naked_asm!(
-        "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15",
+        "push rbp", "push rbx",
         ".if {sse}",
         "push qword ptr [rdx + {legacy_region}]",
         ".endif",
@@ -89,7 +113,7 @@ pub(super) unsafe extern "sysv64" fn enter(registers: *mut GuestRegisters, launc
         ".if {sse}",
         "ldmxcsr [rip + {host_mxcsr}]",
         ".endif",
-        "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp",
+        "pop rbx", "pop rbp",
         "ret",
         sse = const HOST_USES_SSE as u8,
         host_mxcsr = sym HOST_MXCSR,

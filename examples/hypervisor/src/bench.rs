@@ -121,21 +121,22 @@ fn measure(guest: Guest, iterations: u64) -> Result<Cost> {
 /// The VMM: answers everything, until the guest writes to `last`.
 fn run_until(vcpu: &mut Vcpu, memory: &mut GuestMemory, page: PhysAddr, last: u16) -> Result {
     loop {
-        match vcpu.run()? {
-            VmExit::IoWrite { port, .. } if port == last => return Ok(()),
-            VmExit::IoWrite { .. } | VmExit::Halt => {}
-            VmExit::IoRead { .. } => vcpu.complete_read(0x5A)?,
-            VmExit::Hypercall { .. } => vcpu.set_return_value(0),
-            VmExit::NestedPageFault(fault) if fault.gpa & !(PAGE_SIZE - 1) == DEVICE => {
+        match vcpu.run() {
+            Ok(VmExit::IoWrite { port, .. }) if port == last => return Ok(()),
+            Ok(VmExit::IoWrite { .. } | VmExit::Halt) => {}
+            Ok(VmExit::IoRead { .. }) => vcpu.complete_read(0x5A)?,
+            Ok(VmExit::Hypercall { .. }) => vcpu.set_return_value(0),
+            Ok(VmExit::NestedPageFault(fault)) if fault.gpa & !(PAGE_SIZE - 1) == DEVICE => {
                 if let VmExit::MmioRead { .. } = vcpu.decode_mmio()? {
                     vcpu.complete_read(0x5A)?;
                 }
             }
-            VmExit::NestedPageFault(fault) => {
+            Ok(VmExit::NestedPageFault(fault)) => {
                 let address = fault.gpa & !(PAGE_SIZE - 1);
                 memory.table().map(address, page, PAGE_SIZE, Permissions::ALL, MemoryType::WriteBack)?;
             }
-            other => {
+            Err(error) => return Err(error),
+            Ok(other) => {
                 println!("unexpected: {other:x?}");
                 return Err(Error::BadState("an exit that the bench does not know"));
             }

@@ -17,6 +17,7 @@ global_asm!(
     include_str!("../guests/port_io.S"),
     include_str!("../guests/string_io.S"),
     include_str!("../guests/halt.S"),
+    include_str!("../guests/nmi.S"),
     include_str!("../guests/mmio.S"),
     include_str!("../guests/hypercall.S"),
     include_str!("../guests/invalid_opcode.S"),
@@ -99,6 +100,7 @@ guests! {
     string_io_fault, "guest_string_io_fault", Long;
     string_io_real, "guest_string_io_real", Real;
     halt, "guest_halt", Long;
+    nmi, "guest_nmi", Long;
     mmio, "guest_mmio", Long;
     mmio_real, "guest_mmio_real", Real;
     hypercall, "guest_hypercall", Long;

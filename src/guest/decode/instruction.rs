@@ -76,7 +76,7 @@ pub enum Source {
     /// A register.
     Register(Register),
     /// A constant, sign-extended.
-    Immediate(i64),
+    Immediate(i32),
 }
 
 impl Source {
@@ -85,7 +85,7 @@ impl Source {
     pub fn read(self, registers: &GuestRegisters) -> u64 {
         match self {
             Self::Register(register) => register.read(registers),
-            Self::Immediate(value) => value as u64,
+            Self::Immediate(value) => i64::from(value) as u64,
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! SDM volume 2A, "Addressing-Mode Encoding of ModR/M and SIB Bytes".
 
-use super::prefixes::Prefixes;
+use super::{
+    padded::{Padded, PaddedBytes, byte, bytes_at},
+    prefixes::Prefixes,
+};
 use crate::guest::{
     registers::{GuestRegisters, RegisterIndex},
     segmentation::{AddressSize, CodeSize, SegmentRegister},
@@ -63,19 +66,26 @@ pub(super) struct ModRm {
 
 impl ModRm {
     /// Reads the ModRM byte at the start of `bytes`; `None` when bytes are missing.
-    #[inline]
     pub fn parse(bytes: &[u8], prefixes: Prefixes, code: CodeSize) -> Option<Self> {
-        let &modrm = bytes.first()?;
+        let padded = Padded::new(bytes);
+        let modrm = Self::read(&padded.bytes, 0, prefixes, code);
+        (modrm.length <= padded.length).then_some(modrm)
+    }
+
+    /// Reads the ModRM byte at an offset; the caller makes sure that the bytes of the length that it finds are there.
+    #[inline(always)]
+    pub fn read(bytes: &PaddedBytes, at: usize, prefixes: Prefixes, code: CodeSize) -> Self {
+        let modrm = byte(bytes, at);
         let (mode, reg, rm) = (modrm >> 6, modrm >> 3 & 7, modrm & 7);
         if mode == 3 {
-            return Some(Self { reg, rm: RegisterOrMemory::Register(rm | prefixes.rex_b()), length: 1 });
+            return Self { reg, rm: RegisterOrMemory::Register(rm | prefixes.rex_b()), length: 1 };
         }
         let (operand, length) = match prefixes.address_size(code) {
-            AddressSize::Bits16 => parse_16(bytes, mode, rm)?,
-            address_size => parse_32_or_64(bytes, mode, rm, prefixes, address_size, code)?,
+            AddressSize::Bits16 => read_16(bytes, at, mode, rm),
+            address_size => read_32_or_64(bytes, at, mode, rm, prefixes, address_size, code),
         };
         let segment = prefixes.segment.unwrap_or(operand.segment);
-        Some(Self { reg, rm: RegisterOrMemory::Memory(MemoryOperand { segment, ..operand }), length })
+        Self { reg, rm: RegisterOrMemory::Memory(MemoryOperand { segment, ..operand }), length }
     }
 }
 
@@ -91,81 +101,70 @@ const BASES_16: [(RegisterIndex, Option<RegisterIndex>); 8] = [
     (RegisterIndex::RBX, None),
 ];
 
-fn parse_16(bytes: &[u8], mode: u8, rm: u8) -> Option<(MemoryOperand, usize)> {
+#[inline(never)]
+fn read_16(bytes: &PaddedBytes, at: usize, mode: u8, rm: u8) -> (MemoryOperand, usize) {
     let direct = mode == 0 && rm == 6;
-    let size = match mode {
-        1 => 1,
-        2 => 2,
-        _ if direct => 2,
-        _ => 0,
+    let (displacement, size) = match mode {
+        1 => (i64::from(byte(bytes, at + 1) as i8), 1),
+        2 => (i64::from(u16::from_le_bytes(bytes_at(bytes, at + 1)) as i16), 2),
+        _ if direct => (i64::from(u16::from_le_bytes(bytes_at(bytes, at + 1))), 2),
+        _ => (0, 0),
     };
     let (base, index) = BASES_16[(rm & 7) as usize];
     let (base, index) = if direct { (None, None) } else { (Some(base), index.map(|index| (index, 0))) };
     let segment = stack_or_data(base);
-    let displacement = displacement(bytes, 1, size)?;
     let address_size = AddressSize::Bits16;
-    Some((MemoryOperand { base, index, displacement, rip_relative: false, segment, address_size }, 1 + size))
+    (MemoryOperand { base, index, displacement, rip_relative: false, segment, address_size }, 1 + size)
 }
 
-#[inline]
-fn parse_32_or_64(
-    bytes: &[u8],
+#[inline(always)]
+fn read_32_or_64(
+    bytes: &PaddedBytes,
+    mut at: usize,
     mode: u8,
     rm: u8,
     prefixes: Prefixes,
     address_size: AddressSize,
     code: CodeSize,
-) -> Option<(MemoryOperand, usize)> {
-    let mut size = match mode {
-        1 => 1,
-        2 => 4,
-        _ => 0,
-    };
-    let mut at = 1;
-    let mut rip_relative = false;
-    let mut base = Some(RegisterIndex::new(rm | prefixes.rex_b()));
+) -> (MemoryOperand, usize) {
+    let start = at;
+    at += 1;
+    let mut low = rm;
     let mut index = None;
     if rm == 4 {
-        let &sib = bytes.get(1)?;
-        at = 2;
+        let sib = byte(bytes, at);
+        at += 1;
+        low = sib & 7;
         let number = sib >> 3 & 7 | prefixes.rex_x();
         // RSP cannot be an index; R12 can.
         if number != 4 {
             index = Some((RegisterIndex::new(number), sib >> 6));
         }
-        if sib & 7 == 5 && mode == 0 {
+    }
+    let mut base = Some(RegisterIndex::new(low | prefixes.rex_b()));
+    let mut rip_relative = false;
+    let mut displacement = 0;
+    if mode == 1 {
+        displacement = i64::from(byte(bytes, at) as i8);
+        at += 1;
+    } else if mode == 2 || low == 5 {
+        displacement = i64::from(i32::from_le_bytes(bytes_at(bytes, at)));
+        at += 4;
+        if mode == 0 {
+            // No base; without a SIB byte, 64-bit mode takes RIP.
             base = None;
-            size = 4;
-        } else {
-            base = Some(RegisterIndex::new(sib & 7 | prefixes.rex_b()));
+            rip_relative = rm == 5 && code == CodeSize::Bits64;
         }
-    } else if rm == 5 && mode == 0 {
-        base = None;
-        size = 4;
-        rip_relative = code == CodeSize::Bits64;
     }
     let segment = stack_or_data(base);
-    let displacement = displacement(bytes, at, size)?;
-    Some((MemoryOperand { base, index, displacement, rip_relative, segment, address_size }, at + size))
+    (MemoryOperand { base, index, displacement, rip_relative, segment, address_size }, at - start)
 }
 
 /// Addresses built on the stack or frame pointer are in the stack segment.
-#[inline]
+#[inline(always)]
 fn stack_or_data(base: Option<RegisterIndex>) -> SegmentRegister {
     match base {
         Some(RegisterIndex::RSP | RegisterIndex::RBP) => SegmentRegister::Ss,
         _ => SegmentRegister::Ds,
     }
-}
-
-/// A sign-extended little-endian number of 0, 1, 2 or 4 bytes.
-#[inline]
-pub(super) fn displacement(bytes: &[u8], at: usize, size: usize) -> Option<i64> {
-    let tail = bytes.get(at..)?;
-    Some(match size {
-        0 => 0,
-        1 => i64::from(*tail.first()? as i8),
-        2 => i64::from(i16::from_le_bytes(*tail.first_chunk()?)),
-        _ => i64::from(i32::from_le_bytes(*tail.first_chunk()?)),
-    })
 }

@@ -3,9 +3,10 @@
 //! SDM volume 2D, "Opcode Map"; APM volume 3, "Opcode and Operand Encodings".
 
 use super::{
-    Address, Arithmetic, BitIndex, BitOperation, Condition, DecodeError, MAX_LENGTH, MemoryOperand, MmioInstruction,
-    Operation, Register, Repeat, Source, Unary,
+    Address, Arithmetic, BitIndex, BitOperation, Condition, DecodeError, MemoryOperand, MmioInstruction,
+    Operation, Register, Source, Unary,
     modrm::{ModRm, RegisterOrMemory},
+    padded::{Padded, PaddedBytes, byte, bytes_at},
     prefixes::Prefixes,
 };
 use crate::{
@@ -18,15 +19,124 @@ use crate::{
 
 type Result<T> = core::result::Result<T, DecodeError>;
 
-/// The bytes that are left, and what the prefixes have said.
+/// What an opcode is, before its operands are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    /// None that is emulated.
+    Other,
+    /// MOV between a register and memory, the two directions.
+    Load,
+    Store,
+    /// The eight operations of two operands, with a register.
+    ArithmeticOnMemory,
+    ArithmeticOnRegister,
+    /// The same with a constant.
+    Group1,
+    Test,
+    Exchange,
+    /// MOVSXD.
+    MoveDoubleword,
+    /// MOV with an absolute address, the two directions.
+    LoadDirect,
+    StoreDirect,
+    MoveString,
+    StoreString,
+    LoadString,
+    ScanString,
+    /// MOV of a constant.
+    Group11,
+    /// TEST with a constant, NOT, NEG.
+    Group3,
+    /// INC and DEC.
+    Group4,
+    /// 0F.
+    Escape,
+    // Behind 0F:
+    ConditionalMove,
+    Set,
+    /// BT, BTS, BTR, BTC with a register.
+    Bit,
+    /// The same with a constant.
+    Group8,
+    CompareExchange,
+    /// MOVZX, MOVSX.
+    MoveExtended,
+    ExchangeAdd,
+    MoveNonTemporal,
+    /// 0F 38.
+    Escape38,
+    // Behind 0F 38:
+    MoveBigEndian,
+}
+
+const fn one_byte(opcode: u8) -> Kind {
+    match opcode {
+        0x0f => Kind::Escape,
+        // The other half of these rows has no memory operand.
+        0x00..=0x3f if opcode & 6 == 0 => Kind::ArithmeticOnMemory,
+        0x00..=0x3f if opcode & 6 == 2 => Kind::ArithmeticOnRegister,
+        0x63 => Kind::MoveDoubleword,
+        0x80..=0x83 => Kind::Group1,
+        0x84 | 0x85 => Kind::Test,
+        0x86 | 0x87 => Kind::Exchange,
+        0x88 | 0x89 => Kind::Store,
+        0x8a | 0x8b => Kind::Load,
+        0xa0 | 0xa1 => Kind::LoadDirect,
+        0xa2 | 0xa3 => Kind::StoreDirect,
+        0xa4 | 0xa5 => Kind::MoveString,
+        0xaa | 0xab => Kind::StoreString,
+        0xac | 0xad => Kind::LoadString,
+        0xae | 0xaf => Kind::ScanString,
+        0xc6 | 0xc7 => Kind::Group11,
+        0xf6 | 0xf7 => Kind::Group3,
+        0xfe | 0xff => Kind::Group4,
+        _ => Kind::Other,
+    }
+}
+
+const fn two_bytes(opcode: u8) -> Kind {
+    match opcode {
+        0x38 => Kind::Escape38,
+        0x40..=0x4f => Kind::ConditionalMove,
+        0x90..=0x9f => Kind::Set,
+        0xa3 | 0xab | 0xb3 | 0xbb => Kind::Bit,
+        0xb0 | 0xb1 => Kind::CompareExchange,
+        0xb6 | 0xb7 | 0xbe | 0xbf => Kind::MoveExtended,
+        0xba => Kind::Group8,
+        0xc0 | 0xc1 => Kind::ExchangeAdd,
+        0xc3 => Kind::MoveNonTemporal,
+        _ => Kind::Other,
+    }
+}
+
+/// The two maps as tables: one load for what a `match` does in several jumps.
+static ONE_BYTE: [Kind; 256] = {
+    let mut table = [Kind::Other; 256];
+    let mut opcode = 0;
+    while opcode < table.len() {
+        table[opcode] = one_byte(opcode as u8);
+        opcode += 1;
+    }
+    table
+};
+static TWO_BYTES: [Kind; 256] = {
+    let mut table = [Kind::Other; 256];
+    let mut opcode = 0;
+    while opcode < table.len() {
+        table[opcode] = two_bytes(opcode as u8);
+        opcode += 1;
+    }
+    table
+};
+
+/// The bytes, how far they are read, and what the prefixes have said.
 struct Decoder<'a> {
-    rest: &'a [u8],
+    bytes: &'a PaddedBytes,
+    at: usize,
     prefixes: Prefixes,
     code: CodeSize,
 }
-
-/// An operation, the width of its memory operand, and where that is.
-type Decoded = (Operation, Width, Address);
 
 impl MmioInstruction {
     /// Decodes the instruction at the start of `bytes`.
@@ -34,253 +144,213 @@ impl MmioInstruction {
     /// # Errors
     /// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Unsupported`] when it is none of those that the
     /// library emulates, has no memory operand, or is no instruction.
-    #[inline]
     pub fn decode(bytes: &[u8], code: CodeSize) -> Result<Self> {
-        let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
-        let prefixes = Prefixes::scan(bytes, code);
-        let mut decoder = Decoder { rest: bytes.get(prefixes.length..).unwrap_or(&[]), prefixes, code };
-        let (operation, width, address) = match decoder.byte()? {
-            0x0f => match decoder.byte()? {
-                0x38 => decoder.three_bytes()?,
-                opcode => decoder.two_bytes(opcode)?,
-            },
-            opcode => decoder.one_byte(opcode)?,
+        Self::decode_padded(&Padded::new(bytes), code)
+    }
+
+    /// The same.
+    ///
+    /// # Errors
+    /// As [`MmioInstruction::decode`].
+    #[inline]
+    pub fn decode_padded(given: &Padded, code: CodeSize) -> Result<Self> {
+        let prefixes = Prefixes::scan(given.bytes.get(..given.length).unwrap_or(&[]), code);
+        let mut decoder = Decoder { bytes: &given.bytes, at: prefixes.length, prefixes, code };
+
+        let mut opcode = decoder.byte();
+        let mut kind = ONE_BYTE[opcode as usize];
+        if kind == Kind::Escape {
+            opcode = decoder.byte();
+            kind = TWO_BYTES[opcode as usize];
+            if kind == Kind::Escape38 {
+                opcode = decoder.byte();
+                kind = if matches!(opcode, 0xf0 | 0xf1) { Kind::MoveBigEndian } else { Kind::Other };
+            }
+        }
+        // In most rows of the map, even opcodes are about bytes.
+        let width = if opcode & 1 == 0 { Width::Byte } else { decoder.operand_width() };
+        let (operation, width, address) = if kind == Kind::Load || kind == Kind::Store {
+            let modrm = decoder.modrm();
+            let RegisterOrMemory::Memory(operand) = modrm.rm else { return decoder.refuse(given.length) };
+            let register = decoder.register(modrm.reg, width);
+            let operation = if kind == Kind::Load { load(register, false) } else { store(Source::Register(register)) };
+            (operation, width, Address::Operand(operand))
+        } else {
+            match decoder.other(kind, opcode, width) {
+                Some(decoded) => decoded,
+                None => return decoder.refuse(given.length),
+            }
         };
+        if decoder.at > given.length {
+            return Err(DecodeError::Truncated);
+        }
         if prefixes.lock && !operation.is_lockable() {
             return Err(DecodeError::Unsupported);
         }
-        let length = bytes.len().saturating_sub(decoder.rest.len()) as u8;
-        Ok(Self { operation, width, address, length })
+        Ok(Self { operation, width, address, length: decoder.at as u8 })
     }
 }
 
 impl Decoder<'_> {
-    #[inline]
-    fn one_byte(&mut self, opcode: u8) -> Result<Decoded> {
-        let width = self.width(opcode);
-        match opcode {
-            0x88 | 0x89 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok(store(Source::Register(register), width, operand))
+    /// The error for an instruction that is not emulated, by what was read of it so far.
+    #[cold]
+    fn refuse(&self, length: usize) -> Result<MmioInstruction> {
+        Err(if self.at > length { DecodeError::Truncated } else { DecodeError::Unsupported })
+    }
+
+    /// Everything but the MOV between a register and memory.
+    #[inline(never)]
+    fn other(&mut self, kind: Kind, opcode: u8, width: Width) -> Option<(Operation, Width, Address)> {
+        match kind {
+            Kind::Other => None,
+            Kind::LoadDirect | Kind::StoreDirect => Some(self.direct(kind, width)),
+            Kind::MoveString => Some((Operation::MoveString, width, self.string())),
+            Kind::StoreString => Some((Operation::StoreString, width, self.string())),
+            Kind::LoadString => Some((Operation::LoadString, width, self.string())),
+            Kind::ScanString => Some((Operation::ScanString, width, self.string())),
+            _ => {
+                let modrm = self.modrm();
+                let RegisterOrMemory::Memory(operand) = modrm.rm else { return None };
+                let (operation, width) = self.with_operand(kind, opcode, modrm.reg, width)?;
+                Some((operation, width, Address::Operand(operand)))
             }
-            0x8a | 0x8b => {
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok(load(register, false, width, operand))
+        }
+    }
+
+    /// What an opcode with a ModRM byte does, and the width of its access to memory.
+    fn with_operand(&mut self, kind: Kind, opcode: u8, reg: u8, width: Width) -> Option<(Operation, Width)> {
+        let wide = self.operand_width();
+        Some(match kind {
+            Kind::ArithmeticOnMemory => {
+                let source = Source::Register(self.register(reg, width));
+                (Operation::OnMemory(Arithmetic::from_bits(opcode >> 3), source), width)
             }
-            // ADD, OR, ADC, SBB, AND, SUB, XOR, CMP in four forms each; the others of these rows have no memory operand.
-            0x00..=0x3f if opcode & 4 == 0 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                let arithmetic = Arithmetic::from_bits(opcode >> 3);
-                let operation = if opcode & 2 == 0 {
-                    Operation::OnMemory(arithmetic, Source::Register(register))
-                } else {
-                    Operation::OnRegister(arithmetic, register)
-                };
-                Ok((operation, width, Address::Operand(operand)))
+            Kind::ArithmeticOnRegister => {
+                (Operation::OnRegister(Arithmetic::from_bits(opcode >> 3), self.register(reg, width)), width)
             }
-            // MOVSXD: extends 32 bits to 64, and is a MOV for the smaller sizes.
-            0x63 if self.code == CodeSize::Bits64 => {
-                let to = self.operand_width();
-                let (register, operand) = self.register_and_memory(to)?;
-                Ok(load(register, true, to.min(Width::Dword), operand))
-            }
-            0x80..=0x83 => {
+            Kind::Group1 => {
                 if opcode == 0x82 && self.code == CodeSize::Bits64 {
-                    return Err(DecodeError::Unsupported);
+                    return None;
                 }
-                let (reg, operand) = self.group()?;
-                let value = self.immediate(if opcode == 0x81 { width } else { Width::Byte })?;
-                let operation = Operation::OnMemory(Arithmetic::from_bits(reg), Source::Immediate(value));
-                Ok((operation, width, Address::Operand(operand)))
+                let value = self.immediate(if opcode == 0x81 { width } else { Width::Byte });
+                (Operation::OnMemory(Arithmetic::from_bits(reg), Source::Immediate(value)), width)
             }
-            0x84 | 0x85 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                let operation = Operation::OnMemory(Arithmetic::Test, Source::Register(register));
-                Ok((operation, width, Address::Operand(operand)))
+            Kind::Test => {
+                let source = Source::Register(self.register(reg, width));
+                (Operation::OnMemory(Arithmetic::Test, source), width)
             }
-            0x86 | 0x87 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok((Operation::Exchange(register), width, Address::Operand(operand)))
+            Kind::Exchange => (Operation::Exchange(self.register(reg, width)), width),
+            // It extends 32 bits to 64, and is a MOV for the smaller sizes. In other modes the opcode is another.
+            Kind::MoveDoubleword if self.code == CodeSize::Bits64 => {
+                (load(self.register(reg, wide), true), wide.min(Width::Dword))
             }
-            0xa0..=0xa3 => {
-                let operand = self.direct_address()?;
-                let register = Register { index: RegisterIndex::RAX, width, high: false };
-                if opcode & 2 == 0 {
-                    Ok(load(register, false, width, operand))
-                } else {
-                    Ok(store(Source::Register(register), width, operand))
-                }
-            }
-            0xa4 | 0xa5 => Ok((Operation::MoveString, width, self.string())),
-            0xaa | 0xab => Ok((Operation::StoreString, width, self.string())),
-            0xac | 0xad => Ok((Operation::LoadString, width, self.string())),
-            0xae | 0xaf => Ok((Operation::ScanString, width, self.string())),
-            0xc6 | 0xc7 => {
-                let (0, operand) = self.group()? else { return Err(DecodeError::Unsupported) };
-                let value = self.immediate(width)?;
-                Ok(store(Source::Immediate(value), width, operand))
-            }
-            0xf6 | 0xf7 => {
-                let (reg, operand) = self.group()?;
+            Kind::Group11 if reg == 0 => (store(Source::Immediate(self.immediate(width))), width),
+            Kind::Group3 => {
                 let operation = match reg {
-                    0 | 1 => Operation::OnMemory(Arithmetic::Test, Source::Immediate(self.immediate(width)?)),
+                    0 | 1 => Operation::OnMemory(Arithmetic::Test, Source::Immediate(self.immediate(width))),
                     2 => Operation::Unary(Unary::Not),
                     3 => Operation::Unary(Unary::Negate),
-                    _ => return Err(DecodeError::Unsupported),
+                    _ => return None,
                 };
-                Ok((operation, width, Address::Operand(operand)))
+                (operation, width)
             }
-            0xfe | 0xff => {
-                let (reg, operand) = self.group()?;
-                let operation = match reg {
-                    0 => Operation::Unary(Unary::Increment),
-                    1 => Operation::Unary(Unary::Decrement),
-                    _ => return Err(DecodeError::Unsupported),
-                };
-                Ok((operation, width, Address::Operand(operand)))
+            Kind::Group4 if reg == 0 => (Operation::Unary(Unary::Increment), width),
+            Kind::Group4 if reg == 1 => (Operation::Unary(Unary::Decrement), width),
+            Kind::ConditionalMove => {
+                (Operation::ConditionalMove(Condition(opcode & 0xf), self.register(reg, wide)), wide)
             }
-            _ => Err(DecodeError::Unsupported),
-        }
-    }
-
-    /// Opcodes behind 0F.
-    fn two_bytes(&mut self, opcode: u8) -> Result<Decoded> {
-        let width = self.width(opcode);
-        match opcode {
-            0x40..=0x4f => {
-                let width = self.operand_width();
-                let (register, operand) = self.register_and_memory(width)?;
-                let operation = Operation::ConditionalMove(Condition(opcode & 0xf), register);
-                Ok((operation, width, Address::Operand(operand)))
+            Kind::Set => (Operation::Set(Condition(opcode & 0xf)), Width::Byte),
+            Kind::Bit => {
+                (Operation::Bit(bit_operation(opcode >> 3), BitIndex::Register(self.register(reg, wide))), wide)
             }
-            0x90..=0x9f => {
-                let (_, operand) = self.group()?;
-                Ok((Operation::Set(Condition(opcode & 0xf)), Width::Byte, Address::Operand(operand)))
-            }
-            0xa3 | 0xab | 0xb3 | 0xbb => {
-                let width = self.operand_width();
-                let (register, operand) = self.register_and_memory(width)?;
-                let operation = Operation::Bit(bit_operation(opcode >> 3), BitIndex::Register(register));
-                Ok((operation, width, Address::Operand(operand)))
-            }
-            0xba => {
-                let width = self.operand_width();
-                let (reg @ 4..=7, operand) = self.group()? else { return Err(DecodeError::Unsupported) };
-                let index = BitIndex::Immediate(self.byte()?);
-                Ok((Operation::Bit(bit_operation(reg), index), width, Address::Operand(operand)))
-            }
-            0xb0 | 0xb1 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok((Operation::CompareExchange(register), width, Address::Operand(operand)))
-            }
-            0xb6 | 0xb7 | 0xbe | 0xbf => {
+            Kind::Group8 if reg >= 4 => (Operation::Bit(bit_operation(reg), BitIndex::Immediate(self.byte())), wide),
+            Kind::CompareExchange => (Operation::CompareExchange(self.register(reg, width)), width),
+            Kind::MoveExtended => {
                 let from = if opcode & 1 == 0 { Width::Byte } else { Width::Word };
-                let (register, operand) = self.register_and_memory(self.operand_width())?;
-                Ok(load(register, opcode & 8 != 0, from, operand))
+                (load(self.register(reg, wide), opcode & 8 != 0), from)
             }
-            0xc0 | 0xc1 => {
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok((Operation::ExchangeAdd(register), width, Address::Operand(operand)))
+            Kind::ExchangeAdd => (Operation::ExchangeAdd(self.register(reg, width)), width),
+            // With a prefix it is another instruction, or none.
+            Kind::MoveNonTemporal if self.prefixes.repeat.is_none() && !self.prefixes.operand_size => {
+                let wide = wide.max(Width::Dword);
+                (store(Source::Register(self.register(reg, wide))), wide)
             }
-            // MOVNTI; with a prefix it is none.
-            0xc3 if self.prefixes.repeat.is_none() && !self.prefixes.operand_size => {
-                let width = if self.prefixes.rex_w() { Width::Qword } else { Width::Dword };
-                let (register, operand) = self.register_and_memory(width)?;
-                Ok(store(Source::Register(register), width, operand))
+            // An F2 makes it CRC32.
+            Kind::MoveBigEndian if self.prefixes.repeat.is_none() => {
+                let register = self.register(reg, wide);
+                let operation = if opcode & 1 == 0 {
+                    Operation::Load { register, sign_extend: false, swap: true }
+                } else {
+                    Operation::Store { source: Source::Register(register), swap: true }
+                };
+                (operation, wide)
             }
-            _ => Err(DecodeError::Unsupported),
-        }
+            _ => return None,
+        })
     }
 
-    /// Opcodes behind 0F 38: MOVBE, which becomes CRC32 by an F2.
-    fn three_bytes(&mut self) -> Result<Decoded> {
-        let opcode = self.byte()?;
-        if !matches!(opcode, 0xf0 | 0xf1) || self.prefixes.repeat.is_some() {
-            return Err(DecodeError::Unsupported);
-        }
-        let width = self.operand_width();
-        let (register, operand) = self.register_and_memory(width)?;
-        let operation = if opcode & 1 == 0 {
-            Operation::Load { register, sign_extend: false, swap: true }
-        } else {
-            Operation::Store { source: Source::Register(register), swap: true }
-        };
-        Ok((operation, width, Address::Operand(operand)))
+    #[inline(always)]
+    fn byte(&mut self) -> u8 {
+        let byte = byte(self.bytes, self.at);
+        self.at += 1;
+        byte
     }
 
-    #[inline]
-    fn byte(&mut self) -> Result<u8> {
-        let (byte, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(*byte)
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let bytes = bytes_at(self.bytes, self.at);
+        self.at += N;
+        bytes
     }
 
     /// The width of operands that may be 16, 32 or 64 bits wide.
-    #[inline]
+    #[inline(always)]
     fn operand_width(&self) -> Width {
         match (self.code, self.prefixes.operand_size) {
-            (CodeSize::Bits64, _) if self.prefixes.rex_w() => Width::Qword,
+            // REX is a prefix in 64-bit mode alone.
+            _ if self.prefixes.rex_w() => Width::Qword,
             (CodeSize::Bits16, false) | (CodeSize::Bits32 | CodeSize::Bits64, true) => Width::Word,
             _ => Width::Dword,
         }
     }
 
-    /// In most rows of the map, even opcodes are about bytes.
-    #[inline]
-    fn width(&self, opcode: u8) -> Width {
-        if opcode & 1 == 0 { Width::Byte } else { self.operand_width() }
+    #[inline(always)]
+    fn modrm(&mut self) -> ModRm {
+        let modrm = ModRm::read(self.bytes, self.at, self.prefixes, self.code);
+        self.at += modrm.length;
+        modrm
     }
 
-    /// A ModRM byte whose `rm` is in memory.
-    #[inline]
-    fn group(&mut self) -> Result<(u8, MemoryOperand)> {
-        // A register operand needs no more bytes, so it is told from a memory operand that is cut off.
-        let modrm = ModRm::parse(self.rest, self.prefixes, self.code).ok_or(DecodeError::Truncated)?;
-        self.rest = self.rest.get(modrm.length..).unwrap_or(&[]);
-        match modrm.rm {
-            RegisterOrMemory::Memory(operand) => Ok((modrm.reg, operand)),
-            RegisterOrMemory::Register(_) => Err(DecodeError::Unsupported),
-        }
-    }
-
-    /// A ModRM byte with a register of that width and a memory operand.
-    #[inline]
-    fn register_and_memory(&mut self, width: Width) -> Result<(Register, MemoryOperand)> {
-        let (reg, operand) = self.group()?;
+    /// The register that ModRM.reg names.
+    #[inline(always)]
+    fn register(&self, reg: u8, width: Width) -> Register {
         // Without REX the numbers 4 to 7 of byte registers mean AH, CH, DH and BH.
         let high = width == Width::Byte && self.prefixes.rex == 0 && reg >= 4;
         let number = if high { reg - 4 } else { reg | self.prefixes.rex_r() };
-        Ok((Register { index: RegisterIndex::new(number), width, high }, operand))
+        Register { index: RegisterIndex::new(number), width, high }
     }
 
     /// A sign-extended constant of that width; those of 64 bits are written with 32.
-    #[inline]
-    fn immediate(&mut self, width: Width) -> Result<i64> {
-        let value = match width {
-            Width::Byte => i64::from(self.bytes::<1>()?[0] as i8),
-            Width::Word => i64::from(i16::from_le_bytes(self.bytes()?)),
-            Width::Dword | Width::Qword => i64::from(i32::from_le_bytes(self.bytes()?)),
-        };
-        Ok(value)
+    fn immediate(&mut self, width: Width) -> i32 {
+        match width {
+            Width::Byte => i32::from(self.byte() as i8),
+            Width::Word => i32::from(i16::from_le_bytes(self.bytes())),
+            Width::Dword | Width::Qword => i32::from_le_bytes(self.bytes()),
+        }
     }
 
-    #[inline]
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (bytes, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(*bytes)
-    }
-
-    /// The address of MOV with an absolute one: as wide as the address size says.
-    fn direct_address(&mut self) -> Result<MemoryOperand> {
+    /// MOV with an absolute address, which is as wide as the address size says.
+    fn direct(&mut self, kind: Kind, width: Width) -> (Operation, Width, Address) {
         let address_size = self.prefixes.address_size(self.code);
         let displacement = match address_size {
-            AddressSize::Bits16 => u16::from_le_bytes(self.bytes()?).into(),
-            AddressSize::Bits32 => u32::from_le_bytes(self.bytes()?).into(),
-            AddressSize::Bits64 => i64::from_le_bytes(self.bytes()?),
+            AddressSize::Bits16 => u16::from_le_bytes(self.bytes()).into(),
+            AddressSize::Bits32 => u32::from_le_bytes(self.bytes()).into(),
+            AddressSize::Bits64 => i64::from_le_bytes(self.bytes()),
         };
         let segment = self.data_segment();
-        Ok(MemoryOperand { base: None, index: None, displacement, rip_relative: false, segment, address_size })
+        let operand = MemoryOperand { base: None, index: None, displacement, rip_relative: false, segment, address_size };
+        let register = Register { index: RegisterIndex::RAX, width, high: false };
+        let operation = if kind == Kind::LoadDirect { load(register, false) } else { store(Source::Register(register)) };
+        (operation, width, Address::Operand(operand))
     }
 
     fn data_segment(&self) -> SegmentRegister {
@@ -288,20 +358,22 @@ impl Decoder<'_> {
     }
 
     fn string(&self) -> Address {
-        let address_size = self.prefixes.address_size(self.code);
-        let repeat: Option<Repeat> = self.prefixes.repeat;
-        Address::String { source: self.data_segment(), address_size, repeat }
+        Address::String {
+            source: self.data_segment(),
+            address_size: self.prefixes.address_size(self.code),
+            repeat: self.prefixes.repeat,
+        }
     }
 }
 
-#[inline]
-fn load(register: Register, sign_extend: bool, width: Width, operand: MemoryOperand) -> Decoded {
-    (Operation::Load { register, sign_extend, swap: false }, width, Address::Operand(operand))
+#[inline(always)]
+fn load(register: Register, sign_extend: bool) -> Operation {
+    Operation::Load { register, sign_extend, swap: false }
 }
 
-#[inline]
-fn store(source: Source, width: Width, operand: MemoryOperand) -> Decoded {
-    (Operation::Store { source, swap: false }, width, Address::Operand(operand))
+#[inline(always)]
+fn store(source: Source) -> Operation {
+    Operation::Store { source, swap: false }
 }
 
 fn bit_operation(bits: u8) -> BitOperation {

@@ -37,46 +37,67 @@ const REX_R: u8 = 4;
 const REX_X: u8 = 2;
 const REX_B: u8 = 1;
 
+/// A bit per byte: those that are prefixes in every mode.
+const LEGACY: [u64; 4] = {
+    let mut bits = [0; 4];
+    let bytes = [0x26_u8, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3];
+    let mut index = 0;
+    while index < bytes.len() {
+        bits[(bytes[index] >> 6) as usize] |= 1 << (bytes[index] & 63);
+        index += 1;
+    }
+    bits
+};
+
+#[inline(always)]
+const fn is_prefix(byte: u8, code: CodeSize) -> bool {
+    LEGACY[(byte >> 6) as usize] >> (byte & 63) & 1 != 0 || byte & 0xf0 == 0x40 && matches!(code, CodeSize::Bits64)
+}
+
 impl Prefixes {
     /// Reads prefixes up to the first byte that is none.
-    #[inline]
+    #[inline(always)]
     pub fn scan(bytes: &[u8], code: CodeSize) -> Self {
         let mut prefixes = Self::default();
-        for &byte in bytes.iter().take(MAX_LENGTH) {
-            let segment = match byte {
-                0x26 => SegmentRegister::Es,
-                0x2e => SegmentRegister::Cs,
-                0x36 => SegmentRegister::Ss,
-                0x3e => SegmentRegister::Ds,
-                0x64 => SegmentRegister::Fs,
-                0x65 => SegmentRegister::Gs,
-                _ => {
-                    match byte {
-                        0x66 => prefixes.operand_size = true,
-                        0x67 => prefixes.address_size = true,
-                        0xf0 => prefixes.lock = true,
-                        0xf2 => prefixes.repeat = Some(Repeat::WhileNotZero),
-                        0xf3 => prefixes.repeat = Some(Repeat::WhileZero),
-                        0x40..=0x4f if code == CodeSize::Bits64 => {
-                            prefixes.rex = byte;
-                            prefixes.length += 1;
-                            continue;
-                        }
-                        _ => return prefixes,
-                    }
-                    prefixes.rex = 0;
-                    prefixes.length += 1;
-                    continue;
-                }
-            };
-            // In 64-bit mode those of ES, CS, SS and DS are ignored: they do not even undo one of FS or GS.
-            if code != CodeSize::Bits64 || matches!(segment, SegmentRegister::Fs | SegmentRegister::Gs) {
-                prefixes.segment = Some(segment);
-            }
-            prefixes.rex = 0;
-            prefixes.length += 1;
+        // Most instructions have none, or a REX: the rest is kept apart.
+        match bytes {
+            [byte, ..] if is_prefix(*byte, code) => {}
+            _ => return prefixes,
         }
+        prefixes.scan_on(bytes, code);
         prefixes
+    }
+
+    fn scan_on(&mut self, bytes: &[u8], code: CodeSize) {
+        for &byte in bytes.iter().take(MAX_LENGTH) {
+            if !is_prefix(byte, code) {
+                return;
+            }
+            self.length += 1;
+            // A REX before another prefix does not count.
+            self.rex = 0;
+            match byte {
+                0x26 => self.set_segment(SegmentRegister::Es, code),
+                0x2e => self.set_segment(SegmentRegister::Cs, code),
+                0x36 => self.set_segment(SegmentRegister::Ss, code),
+                0x3e => self.set_segment(SegmentRegister::Ds, code),
+                0x64 => self.segment = Some(SegmentRegister::Fs),
+                0x65 => self.segment = Some(SegmentRegister::Gs),
+                0x66 => self.operand_size = true,
+                0x67 => self.address_size = true,
+                0xf0 => self.lock = true,
+                0xf2 => self.repeat = Some(Repeat::WhileNotZero),
+                0xf3 => self.repeat = Some(Repeat::WhileZero),
+                _ => self.rex = byte,
+            }
+        }
+    }
+
+    /// In 64-bit mode these are ignored: they do not even undo a prefix of FS or GS.
+    fn set_segment(&mut self, segment: SegmentRegister, code: CodeSize) {
+        if code != CodeSize::Bits64 {
+            self.segment = Some(segment);
+        }
     }
 
     #[inline]

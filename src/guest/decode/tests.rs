@@ -96,7 +96,7 @@ fn same_operation(ours: &MmioInstruction, theirs: &Instruction) {
     let memory_first = theirs.op_kind(0) == OpKind::Memory;
     let source = |source: Source| match source {
         Source::Register(register) => same_register(register, registers[0]),
-        Source::Immediate(value) => value as u64 & ours.width.mask() == immediate(theirs, theirs.op_count() - 1, ours.width),
+        Source::Immediate(value) => i64::from(value) as u64 & ours.width.mask() == immediate(theirs, theirs.op_count() - 1, ours.width),
     };
     let arithmetic = |op: Arithmetic| match op {
         Arithmetic::Add => mnemonic == Add,

@@ -12,9 +12,9 @@
 
 mod alone;
 mod fpu;
-mod halting;
 mod host_interrupts;
 mod hypercall;
+mod interrupts;
 mod invalid;
 mod memory;
 mod misuse;
@@ -74,7 +74,8 @@ scenarios! {
     mmio = alone::mmio();
     mmio_real = alone::mmio_real();
     nested_fault = memory::nested_fault();
-    halt = halting::halt();
+    halt = interrupts::halt();
+    nmi = interrupts::nmi();
     interrupt_shadow = alone::interrupt_shadow();
     single_step = alone::single_step();
     hypercall = hypercall::hypercall();

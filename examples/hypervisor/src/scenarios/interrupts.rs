@@ -1,4 +1,4 @@
-//! HLT, and interrupts that end it.
+//! Interrupts from the VMM: those that end HLT, and those that cannot be masked.
 
 use super::Outcome;
 use super::session::{Session, unexpected};
@@ -12,6 +12,17 @@ const WAKE: u8 = 0x30;
 pub fn halt() -> Outcome {
     Session::new(guests::halt())?.run(|_, cpu, exit| match exit {
         Exit::Halt => Ok(cpu.inject_interrupt(WAKE)?),
+        other => unexpected(&other),
+    })
+}
+
+/// A guest that gets an NMI whenever it lets the VMM do something.
+pub fn nmi() -> Outcome {
+    Session::new(guests::nmi())?.run(|_, cpu, exit| match exit {
+        Exit::Yield => {
+            cpu.inner().inject_nmi();
+            Ok(())
+        }
         other => unexpected(&other),
     })
 }
