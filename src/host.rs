@@ -52,6 +52,15 @@ impl InterruptsOff {
     }
 }
 
+#[cfg(feature = "amd")]
+impl InterruptsOff {
+    /// Whether they were on before.
+    #[inline(always)]
+    pub(crate) fn were_on(&self) -> bool {
+        Rflags::from_bits(self.flags).contains(Rflags::IF)
+    }
+}
+
 impl Drop for InterruptsOff {
     #[inline(always)]
     fn drop(&mut self) {

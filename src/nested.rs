@@ -148,6 +148,7 @@ impl<S: FrameSource> NestedTable<S> {
     /// [`Error::InvalidInput`] when an address or the size is no multiple of 4096, out of range, or a part is mapped already;
     /// [`Error::NoMemory`] when there is no frame for a table. Nothing is mapped then; tables that were allocated stay and
     /// serve later calls.
+    #[inline]
     pub fn map(
         &mut self,
         gpa: u64,
@@ -157,6 +158,33 @@ impl<S: FrameSource> NestedTable<S> {
         memory_type: MemoryType,
     ) -> Result {
         let hpa = hpa.as_usize() as u64;
+        let one_page = size == PageSize::Size4K.bytes() && (gpa | hpa) & 0xfff == 0;
+        if one_page && gpa >> GPA_BITS == 0 && hpa >> 52 == 0 && self.map_page(gpa, hpa, permissions, memory_type) {
+            return Ok(());
+        }
+        self.map_range(gpa, hpa, size, permissions, memory_type)
+    }
+
+    /// One page where the tables are there already, as answering a nested page fault mostly is; false if it is not so.
+    #[inline]
+    fn map_page(&mut self, gpa: u64, hpa: u64, permissions: Permissions, memory_type: MemoryType) -> bool {
+        let slot = self.slot(gpa, BOTTOM_SHIFT);
+        let free = slot.shift() == BOTTOM_SHIFT && slot.content() == Content::Nothing;
+        if free {
+            slot.set_leaf(hpa, permissions, memory_type);
+        }
+        free
+    }
+
+    #[inline(never)]
+    fn map_range(
+        &mut self,
+        gpa: u64,
+        hpa: u64,
+        size: u64,
+        permissions: Permissions,
+        memory_type: MemoryType,
+    ) -> Result {
         let end = range_end(gpa, size)?;
         // Host-physical addresses have at most 52 bits.
         if hpa & 0xfff != 0 || hpa.checked_add(size).is_none_or(|end| end > 1 << 52) {
@@ -231,6 +259,7 @@ impl<S: FrameSource> NestedTable<S> {
 
     /// Descends to the entry for `gpa` in a table whose entries select address bits from `shift` on, or to the first entry
     /// on the way that is not a table.
+    #[inline]
     fn slot(&self, gpa: u64, shift: u32) -> Slot {
         let mut slot = Slot::of_table::<S>(self.format, self.root.start_paddr(), gpa, TOP_SHIFT);
         while slot.shift() > shift {

@@ -1,12 +1,12 @@
 //! The bytes of the guest's current instruction.
 
 use super::{
-    decode::{DecodeError, Expected, MAX_LENGTH, MmioInstruction, Padded, skip_length, unprefixed_length},
+    decode::{DecodeError, MAX_LENGTH, MmioInstruction, Padded},
     memory::GuestMemory,
     segmentation::CodeSize,
     walk::{LinearAccess, Paging, WalkFault},
 };
-use crate::{frame::FrameSource, spec::x86::registers::{Cr0, Cr4, Efer}};
+use crate::frame::FrameSource;
 
 /// Where the guest executes.
 #[derive(Clone, Copy, Debug)]
@@ -122,89 +122,5 @@ impl InstructionBytes {
             Err(DecodeError::Truncated) if self.extend(memory, paging, code)? => Ok(decode(self.as_slice())),
             decoded => Ok(decoded),
         }
-    }
-}
-
-/// The guest-physical page of the code that caused the last exit of its kind.
-///
-/// Guests execute CPUID and the like again and again in the same place. The walk of the guest's page tables is what such
-/// an exit would cost most. The page may be stale, since nobody tells us of INVLPG; therefore the bytes are read anew through
-/// the nested page table each time, and only an instruction that is exactly the expected one, without a prefix, is taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CodePage {
-    linear: u64,
-    gpa: u64,
-    cr0: Cr0,
-    cr3: u64,
-    cr4: Cr4,
-    efer: Efer,
-    valid: bool,
-}
-
-impl CodePage {
-    /// Nothing is remembered.
-    pub const NONE: Self = Self {
-        linear: 0,
-        gpa: 0,
-        cr0: Cr0::empty(),
-        cr3: 0,
-        cr4: Cr4::empty(),
-        efer: Efer::empty(),
-        valid: false,
-    };
-
-    /// The length of the instruction at `code`, which the CPU has just executed; `None` if it is not the expected one
-    /// (any more).
-    ///
-    /// # Errors
-    /// As [`InstructionBytes::fetch`].
-    #[inline]
-    pub fn skip<S: FrameSource>(
-        &mut self,
-        memory: &mut GuestMemory<'_, S>,
-        paging: &Paging,
-        code: CodeAddress,
-        expected: Expected,
-    ) -> Result<Option<u8>, WalkFault> {
-        let offset = code.linear & (PAGE - 1);
-        let same = self.cr3 == paging.cr3
-            && self.linear == code.linear & !(PAGE - 1)
-            && self.cr0 == paging.cr0
-            && self.cr4 == paging.cr4
-            && self.efer == paging.efer
-            && self.valid;
-        if same
-            && offset <= PAGE - 16
-            && let Ok(bytes) = memory.read_code_16(self.gpa | offset)
-            && let Some(length) = unprefixed_length(&bytes, expected)
-        {
-            return Ok(Some(length));
-        }
-        self.skip_by_walk(memory, paging, code, expected)
-    }
-
-    #[cold]
-    fn skip_by_walk<S: FrameSource>(
-        &mut self,
-        memory: &mut GuestMemory<'_, S>,
-        paging: &Paging,
-        code: CodeAddress,
-        expected: Expected,
-    ) -> Result<Option<u8>, WalkFault> {
-        self.valid = false;
-        let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
-        let mut bytes = InstructionBytes::fetch(memory, paging, code)?;
-        let skip = |bytes: &[u8]| skip_length(bytes, code.size, expected).ok_or(DecodeError::Truncated);
-        let length = bytes.decode(memory, paging, code, skip)?.ok();
-        *self = Self {
-            linear: code.linear & !(PAGE - 1),
-            gpa: gpa & !(PAGE - 1),
-            cr0: paging.cr0,
-            cr3: paging.cr3,
-            cr4: paging.cr4,
-            efer: paging.efer,
-            valid: length.is_some(),
-        };
-        Ok(length)
     }
 }

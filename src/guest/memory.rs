@@ -234,6 +234,15 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
         Some(unsafe { at.cast::<u64>().read_volatile() })
     }
 
+    /// Where the host sees the code at `gpa`, up to the end of its page.
+    ///
+    /// # Errors
+    /// As [`GuestMemory::read_code`].
+    #[cfg(feature = "amd")]
+    pub(crate) fn code_at(&mut self, gpa: u64) -> Result<*const u8, MemoryFault> {
+        self.locate(Want::Fetch, gpa).map(|at| at.cast_const())
+    }
+
     /// Reads 16 bytes of code that lie within one page.
     ///
     /// # Errors

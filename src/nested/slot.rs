@@ -32,6 +32,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The entry for `gpa` in a table at `table`.
+    #[inline]
     pub fn of_table<S: FrameSource>(format: NestedFormat, table: PhysAddr, gpa: u64, shift: u32) -> Self {
         let entry = S::phys_to_virt(table).as_mut_ptr().wrapping_add(entry_offset(gpa, shift)).cast();
         Self { format: format.entries(), entry, shift }
@@ -71,10 +72,12 @@ impl Slot {
         self.atomic().store(value, Ordering::Release);
     }
 
+    #[inline]
     pub fn content(&self) -> Content {
         self.content_of(self.get())
     }
 
+    #[inline]
     fn content_of(&self, value: u64) -> Content {
         if value & self.format.present == 0 {
             Content::Nothing
@@ -86,6 +89,7 @@ impl Slot {
     }
 
     /// The table that it points at, if it does.
+    #[inline]
     pub fn table(&self) -> Option<PhysAddr> {
         let value = self.get();
         (self.content_of(value) == Content::Table).then(|| self.address_of(value))
@@ -130,6 +134,7 @@ impl Slot {
         self.set(table.as_usize() as u64 | self.format.table);
     }
 
+    #[inline]
     pub fn set_leaf(&self, hpa: u64, permissions: Permissions, memory_type: MemoryType) {
         let format = self.format;
         let memory_type = match memory_type {

@@ -4,11 +4,15 @@
 use super::vcpu::SvmVcpu;
 use crate::{
     frame::FrameSource,
-    guest::events::{Event, Readiness},
+    guest::{
+        debug,
+        events::{Event, Readiness},
+        state::DEBUG_RESET,
+    },
     spec::{
         amd::{
             exit_info::{EventInfo, EventType},
-            intercepts::{InterceptCr, InterceptMisc1},
+            intercepts::{InterceptCr, InterceptExceptions, InterceptMisc1},
             vmcb::{InterruptShadow, VirtualInterruptControl},
         },
         intel::structures::InterruptionType,
@@ -81,7 +85,9 @@ impl<S: FrameSource> SvmVcpu<S> {
                 if !stepping {
                     // TF makes the guest exit with #DB behind the IRET, which is intercepted; the IRET itself restores the
                     // flag to what it was for the interrupted code.
+                    self.collect_debug_causes();
                     self.set_rflags(self.rflags().with(Rflags::TF));
+                    self.set_intercept_exceptions(InterceptExceptions::EXCP1, true);
                     self.nmi = NmiState::Returning { rip, stepping: true };
                 }
             }
@@ -113,10 +119,13 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// What the guest's own instruction raised is not: RIP still points at it, and it raises the event again. (An emulator
     /// reports a stale event for an INT whose delivery it interrupts; it could not be told from such a one.) No other event is
     /// delivered by the CPU: interrupts, NMIs, #DB and #MC exit before.
-    #[cold]
+    #[inline]
     pub(super) fn recover_interrupted_event(&mut self, injected: Option<Event>) {
         let info = self.vmcb.exitintinfo();
-        if let Some(event) = injected.filter(|event| event.vector == info.vector()) {
+        if info.contains(EventInfo::VALID)
+            && let Some(event) = injected
+            && event.vector == info.vector()
+        {
             self.guest.events.reinject(event);
         }
     }
@@ -135,19 +144,22 @@ impl<S: FrameSource> SvmVcpu<S> {
             && rip != self.vmcb.rip()
         {
             self.nmi = NmiState::Open;
+            self.set_intercept_exceptions(InterceptExceptions::EXCP1, false);
         }
     }
 
-    /// A #DB of the guest. Says whether it is the guest's to see.
-    pub(super) fn debug_exception(&mut self) -> bool {
+    /// The #DB with which the guest was stepped over the IRET. It is none of the guest's: the flag is what the IRET loaded, and
+    /// if the interrupted code was being stepped, that traps next.
+    pub(super) fn stepped_over_nmi_return(&mut self) {
+        self.nmi = NmiState::Open;
+        self.set_intercept_exceptions(InterceptExceptions::EXCP1, false);
+        self.vmcb.set_dr6(DEBUG_RESET[6]);
+    }
+
+    /// DR6 as the guest sees it: the CPU has the causes of the exceptions since the last access.
+    pub(super) fn collect_debug_causes(&mut self) {
         let cause = Dr6::from_bits(self.vmcb.dr6());
-        self.vmcb.set_dr6(crate::guest::state::DEBUG_RESET[6]);
-        if let NmiState::Returning { stepping: true, .. } = self.nmi {
-            self.nmi = NmiState::Open;
-            // The flag is what the IRET loaded: if the interrupted code was being stepped, it is next to trap.
-            return false;
-        }
-        crate::guest::debug::set_cause(&mut self.guest.debug, cause);
-        true
+        debug::set_cause(&mut self.guest.debug, cause);
+        self.vmcb.set_dr6(DEBUG_RESET[6]);
     }
 }

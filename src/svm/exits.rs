@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use super::{vcpu::SvmVcpu, world_switch};
+use super::{code_page::CodePage, vcpu::SvmVcpu, world_switch};
 use crate::{
     exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
@@ -34,17 +34,11 @@ pub(super) enum Outcome {
 }
 
 impl<S: FrameSource> SvmVcpu<S> {
-    #[inline]
-    pub(super) fn handle_exit(&mut self, code: ExitCode, injected: Option<Event>) -> Outcome {
-        match code {
-            ExitCode::CPUID => match self.instruction_length(Expected::Cpuid) {
-                Ok(length) => {
-                    self.execute_cpuid();
-                    self.skip_by(length);
-                    Outcome::Again
-                }
-                Err(outcome) => outcome,
-            },
+    /// Answers an exit, or tells the VMM.
+    #[inline(always)]
+    pub(super) fn handle_exit(&mut self, injected: Option<Event>) -> Outcome {
+        match self.vmcb.exitcode() {
+            // The most frequent ones. Nothing was being delivered when an instruction exited.
             ExitCode::IOIO => self.io_instruction(),
             ExitCode::MSR => self.msr_instruction(),
             ExitCode::HLT => self.hlt(),
@@ -52,7 +46,23 @@ impl<S: FrameSource> SvmVcpu<S> {
                 let exit = self.guest.hypercall();
                 self.leave_with_skip(Expected::Vmmcall, exit)
             }
-            ExitCode::NPF => self.nested_page_fault(),
+            ExitCode::CPUID => self.cpuid_instruction(),
+            ExitCode::NPF => {
+                self.recover_interrupted_event(injected);
+                self.nested_page_fault()
+            }
+            code => self.handle_other_exit(code, injected),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn handle_other_exit(&mut self, code: ExitCode, injected: Option<Event>) -> Outcome {
+        if is_refusal(code) {
+            return self.entry_failed(injected);
+        }
+        self.recover_interrupted_event(injected);
+        match code {
             ExitCode::INTR => self.leave(VmExit::ExternalInterrupt { vector: None }),
             ExitCode::VINTR => {
                 self.close_interrupt_window();
@@ -80,11 +90,8 @@ impl<S: FrameSource> SvmVcpu<S> {
                 Outcome::Again
             }
             ExitCode::EXCP1 => {
-                if self.debug_exception() {
-                    self.raise(Event::exception(ExceptionVector::DB, None))
-                } else {
-                    Outcome::Again
-                }
+                self.stepped_over_nmi_return();
+                Outcome::Again
             }
             ExitCode::EXCP17 => {
                 self.raise(Event::exception(ExceptionVector::AC, Some(self.vmcb.exitinfo1() as u32)))
@@ -94,7 +101,6 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.let_host_in(|| unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) });
                 Outcome::Again
             }
-            ExitCode::ICEBP => self.icebp(),
             // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
             ExitCode::INVD => self.skip(Expected::Invd),
             ExitCode::WBINVD => self.skip(Expected::Wbinvd),
@@ -117,7 +123,6 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.vmcb.mark_all_dirty();
                 self.leave(VmExit::Shutdown)
             }
-            code if is_refusal(code) => self.entry_failed(injected),
             _ => self.unhandled(),
         }
     }
@@ -169,6 +174,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         Outcome::Again
     }
 
+    /// CPUID, where it was not answered at once.
+    fn cpuid_instruction(&mut self) -> Outcome {
+        match self.instruction_length(Expected::Cpuid) {
+            Ok(length) => {
+                self.execute_cpuid();
+                self.skip_by(length);
+                Outcome::Again
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
     /// Goes on behind the instruction that exited.
     fn skip(&mut self, expected: Expected) -> Outcome {
         match self.instruction_length(expected) {
@@ -192,14 +209,25 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// How far the next instruction is: by NRIP, else by decoding.
-    #[inline]
+    #[inline(always)]
     pub(super) fn instruction_length(&mut self, expected: Expected) -> Result<u8, Outcome> {
         if self.assists.next_rip {
             return Ok(self.length_to_next_rip());
         }
-        match self.with_memory(|code| code.page.skip(&mut code.memory, &code.paging, code.at, expected))? {
-            Ok(Some(length)) => Ok(length),
-            Ok(None) => Err(self.unhandled()),
+        match self.code_page.length(&self.vmcb, expected) {
+            Some(length) => Ok(length),
+            None => self.length_by_walk(expected),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn length_by_walk(&mut self, expected: Expected) -> Result<u8, Outcome> {
+        match self.with_memory(|code| CodePage::length_by_walk(code, expected))? {
+            Ok((length, page)) => {
+                self.code_page = page;
+                length.ok_or_else(|| self.unhandled())
+            }
             Err(fault) => Err(self.fetch_failed(fault)),
         }
     }
@@ -221,13 +249,10 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     fn io_instruction(&mut self) -> Outcome {
         let info = IoioInfo::from_bits(self.vmcb.exitinfo1());
-        let width = if info.contains(IoioInfo::SIZE8) {
-            Width::Byte
-        } else if info.contains(IoioInfo::SIZE16) {
-            Width::Word
-        } else {
-            Width::Dword
-        };
+        // The bit for 8, 16 or 32 bits has the number of bytes as its place among them.
+        let sizes = IoioInfo::SIZE8.with(IoioInfo::SIZE16).with(IoioInfo::SIZE32);
+        let bytes = (info & sizes).bits() >> IoioInfo::SIZE8.bits().trailing_zeros();
+        let width = Width::from_bytes(bytes).unwrap_or(Width::Dword);
         // EXITINFO2 holds the address of the next instruction, on every CPU.
         let length = self.vmcb.exitinfo2().wrapping_sub(self.vmcb.rip()) as u8;
         if info.contains(IoioInfo::STRING) {
@@ -320,15 +345,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.cpuid.update(cr4, xcr0);
         self.skip_by(length);
         Outcome::Again
-    }
-
-    /// INT1 raises #DB behind itself, and leaves DR6 alone.
-    fn icebp(&mut self) -> Outcome {
-        let outcome = self.skip(Expected::Int1);
-        if let Outcome::Again = outcome {
-            return self.raise(Event::exception(ExceptionVector::DB, None));
-        }
-        outcome
     }
 
     fn nested_page_fault(&mut self) -> Outcome {

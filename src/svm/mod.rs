@@ -2,6 +2,7 @@
 
 mod asid;
 mod capabilities;
+mod code_page;
 mod cpu;
 mod emulation;
 mod events;

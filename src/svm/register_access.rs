@@ -94,6 +94,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             Err(outcome) => return outcome,
         };
         let number = debug::canonical_number(number);
+        self.collect_debug_causes();
         match access {
             ControlAccess::MovTo(register) if write => {
                 let value = self.operand(register);

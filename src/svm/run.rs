@@ -2,13 +2,14 @@
 
 use super::{
     asid,
+    code_page::CodePage,
     emulation::{VmcbCpu, code_size},
     exits::{Outcome, is_refusal},
     vcpu::SvmVcpu,
     world_switch,
 };
 use crate::{
-    Error, Result,
+    Result,
     exit::VmExit,
     frame::FrameSource,
     guest::{
@@ -16,7 +17,7 @@ use crate::{
         decode::DecodeError,
         emulation::{Cpu, Emulation},
         events::Event,
-        fetch::{CodeAddress, CodePage, InstructionBytes},
+        fetch::{CodeAddress, InstructionBytes},
         memory::GuestMemory,
         mmio::Segments,
         registers::RegisterIndex,
@@ -27,7 +28,7 @@ use crate::{
     host::InterruptsOff,
     spec::{
         amd::{
-            exit_info::{EventInfo, TlbControl},
+            exit_info::TlbControl,
             vmcb::{CleanBits, InterruptShadow},
         },
         x86::registers::{Dr6, ExceptionVector, Rflags},
@@ -39,13 +40,10 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// except while the guest executes, which they end.
     ///
     /// # Errors
-    /// [`Error::BadState`] when the vCPU is not bound to this CPU, or has no nested page table.
+    /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU, or has no nested page table.
     pub fn run(&mut self) -> Result<VmExit> {
-        let _interrupts_off = InterruptsOff::new();
+        let interrupts_off = InterruptsOff::new();
         let cpu = self.check_owner()?;
-        if self.guest.nested_root.is_none() {
-            return Err(Error::BadState("the vCPU has no nested page table"));
-        }
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
@@ -56,17 +54,17 @@ impl<S: FrameSource> SvmVcpu<S> {
         {
             return Ok(self.exit);
         }
-        self.guest.handle.enter_run(cpu);
-        self.guest.xstate.enter_run();
         let (host, guest) = (self.host_area.address(), self.vmcb.address());
         // SAFETY: `check_owner` says that SVM is enabled here, interrupts are off, and both addresses are of frames that this
         // vCPU owns. What `run_until_exit` calls of the embedder's it calls in `with_host_segments`.
         unsafe { world_switch::enter_world(host, guest) };
+        self.guest.handle.enter_run(cpu);
+        self.guest.xstate.enter_run();
         self.run_until_exit();
-        // SAFETY: as above, with the same addresses.
-        unsafe { world_switch::leave_world(host, guest) };
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
+        // SAFETY: as above, with the same addresses; IF is as before afterwards.
+        unsafe { world_switch::leave_world_for_good(host, guest, interrupts_off) };
         Ok(self.exit)
     }
 
@@ -87,21 +85,24 @@ impl<S: FrameSource> SvmVcpu<S> {
                 injected = self.plan_events();
             }
             self.vmcb.set_rax(self.guest.registers.rax);
-            let outcome = if self.vmcb.clean_bits() == CleanBits::ALL {
+            if self.vmcb.clean_bits() == CleanBits::ALL {
                 // SAFETY: `run` calls this between `enter_world` and `leave_world`.
                 unsafe { self.enter() }
-                while self.answer_cpuid() {
-                    if self.guest.handle.has_mail() {
-                        break;
-                    }
+                let mut answered = self.answer_cpuid();
+                // Whatever waits for a window looks for it again: not every CPU notices V_IRQ when IF was 1 already.
+                while answered && !self.guest.handle.has_mail() && !self.guest.events.any() {
                     // SAFETY: as above.
                     unsafe { self.enter() }
+                    answered = self.answer_cpuid();
                 }
-                self.after_exit(injected)
-            } else {
-                self.enter_changed(injected)
-            };
-            if let Outcome::Exit = outcome {
+                self.guest.registers.rax = self.vmcb.rax();
+                if answered {
+                    continue;
+                }
+            } else if let Outcome::Exit = self.enter_changed(injected) {
+                return;
+            }
+            if let Outcome::Exit = self.handle_exit(injected) {
                 return;
             }
         }
@@ -134,15 +135,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         true
     }
 
-    #[inline(always)]
-    fn after_exit(&mut self, injected: Option<Event>) -> Outcome {
-        self.guest.registers.rax = self.vmcb.rax();
-        if self.vmcb.exitintinfo().contains(EventInfo::VALID) {
-            self.recover_interrupted_event(injected);
-        }
-        self.handle_exit(self.vmcb.exitcode(), injected)
-    }
-
     /// Enters the guest with a VMCB in which more has changed than RIP and RFLAGS: whatever wants attention before an entry
     /// takes a clean bit away.
     #[cold]
@@ -165,7 +157,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.proven = true;
         self.vmcb.set_tlb_control(TlbControl::DO_NOTHING);
         self.vmcb.mark_all_clean();
-        self.after_exit(injected)
+        self.guest.registers.rax = self.vmcb.rax();
+        Outcome::Again
     }
 
     /// CPUID is answered from the policy's table.
@@ -198,6 +191,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Makes the next entry forget the guest's translations.
     pub(super) fn forget_later(&mut self) {
         self.forget = true;
+        self.code_page = CodePage::NONE;
         self.vmcb.mark_dirty(CleanBits::ASID);
     }
 
@@ -264,7 +258,6 @@ impl<S: FrameSource> SvmVcpu<S> {
                 memory: vcpu.guest.memory::<VmcbCpu<'_>>()?,
                 paging: cpu.paging(),
                 at: CodeAddress { size, linear: size.linear(cpu.base(SegmentRegister::Cs), cpu.rip()) },
-                page: &mut vcpu.code_page,
                 cpu,
             }))
         });
@@ -278,7 +271,6 @@ pub(super) struct Code<'a, S: FrameSource> {
     pub(super) memory: GuestMemory<'a, S>,
     pub(super) paging: Paging,
     pub(super) at: CodeAddress,
-    pub(super) page: &'a mut CodePage,
 }
 
 impl<S: FrameSource> Code<'_, S> {

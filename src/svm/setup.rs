@@ -42,9 +42,9 @@ const DR: InterceptDr = InterceptDr::DR0_READ
     .with(InterceptDr::DR6_WRITE)
     .with(InterceptDr::DR7_WRITE);
 
-/// An endless delivery of #DB or #AC would hang the CPU. A machine check is the host's.
-const EXCEPTIONS: InterceptExceptions =
-    InterceptExceptions::EXCP1.with(InterceptExceptions::EXCP17).with(InterceptExceptions::EXCP18);
+/// An endless delivery of #AC would hang the CPU. So would one of #DB, but for that the guest would need breakpoints, and its
+/// debug registers are not loaded. A machine check is the host's.
+const EXCEPTIONS: InterceptExceptions = InterceptExceptions::EXCP17.with(InterceptExceptions::EXCP18);
 
 /// Physical interrupts, what would disturb the host, what the guest's CPUID does not have, and what needs an answer.
 const MISC1: InterceptMisc1 = InterceptMisc1::INTR
@@ -64,8 +64,7 @@ const MISC1: InterceptMisc1 = InterceptMisc1::INTR
     .with(InterceptMisc1::FERR_FREEZE)
     .with(InterceptMisc1::SHUTDOWN);
 
-/// SVM's own instructions (VMRUN fails if it is not intercepted), and more of the same. ICEBP, because an intercepted #DB does
-/// not say that it came from there.
+/// SVM's own instructions (VMRUN fails if it is not intercepted), and more of the same.
 const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::VMMCALL)
     .with(InterceptMisc2::VMLOAD)
@@ -73,7 +72,6 @@ const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::STGI)
     .with(InterceptMisc2::CLGI)
     .with(InterceptMisc2::SKINIT)
-    .with(InterceptMisc2::ICEBP)
     .with(InterceptMisc2::WBINVD)
     .with(InterceptMisc2::MONITOR)
     .with(InterceptMisc2::MWAIT)
@@ -137,6 +135,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         word.set(which, on);
         if word != self.vmcb.intercept_cr() {
             self.vmcb.set_intercept_cr(word);
+        }
+    }
+
+    pub(super) fn set_intercept_exceptions(&mut self, which: InterceptExceptions, on: bool) {
+        let mut word = self.vmcb.intercept_exceptions();
+        word.set(which, on);
+        if word != self.vmcb.intercept_exceptions() {
+            self.vmcb.set_intercept_exceptions(word);
         }
     }
 

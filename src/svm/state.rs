@@ -1,7 +1,7 @@
 //! The guest's registers that live in the VMCB: APM volume 2, "VMCB Layout, State Save Area", "Canonicalization and Consistency
 //! Checks".
 
-use super::{emulation, segments, vcpu::SvmVcpu};
+use super::{code_page::CodePage, emulation, segments, vcpu::SvmVcpu};
 use crate::{
     Result,
     frame::FrameSource,
@@ -169,6 +169,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.set_intercept_cr(InterceptCr::CR0_READ, !self.hidden.cr0.is_empty());
         self.set_intercept_cr(InterceptCr::CR4_READ, !self.hidden.cr4.is_empty());
         self.proven = false;
+        self.code_page = CodePage::NONE;
         self.guest.xstate.follow_cr4(control.cr4, inside_run);
         self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
     }

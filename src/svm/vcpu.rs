@@ -5,6 +5,7 @@ use core::{marker::PhantomData, sync::atomic::Ordering};
 use super::{
     asid::Asid,
     capabilities::Capabilities,
+    code_page::CodePage,
     events::NmiState,
     permission_maps::{self, IoMap, MsrMap},
     setup::{self, Assists},
@@ -19,7 +20,6 @@ use crate::{
     guest::{
         cpuid::CpuidPolicy,
         events::Event,
-        fetch::CodePage,
         registers::{GuestRegisters, StartState, SystemRegisters},
         state::GuestState,
     },
@@ -57,6 +57,8 @@ pub struct SvmVcpu<S: FrameSource = HostFrames> {
     pub(super) shut_down: bool,
     /// What VM_HSAVE_PA holds on the CPU that the vCPU is bound to.
     host_save_area: u64,
+    /// The same if everything else is ready to run too, else what the register never holds.
+    runs_with: u64,
     /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
     _not_sync: PhantomData<core::cell::Cell<()>>,
 }
@@ -91,6 +93,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             code_page: CodePage::NONE,
             shut_down: false,
             host_save_area: 0,
+            runs_with: u64::MAX,
             _not_sync: PhantomData,
         };
         vcpu.use_assists(Assists::of(&capabilities));
@@ -126,6 +129,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         let root = root.as_usize() as u64;
         self.guest.nested_root = Some(root);
+        self.allow_run();
         self.vmcb.set_n_cr3(root);
         self.forget_later();
         Ok(())
@@ -217,6 +221,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.forget |= !self.asid.is_valid_on(cpu);
         self.guest.xstate.load_guest();
         self.guest.cpu = Some(cpu);
+        self.allow_run();
         Ok(())
     }
 
@@ -233,20 +238,37 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.xstate.unload_guest();
         cpu.slot().bound.store(0, Ordering::Relaxed);
         self.guest.cpu = None;
+        self.allow_run();
         Ok(())
     }
 
-    /// Whether this CPU is the one that the vCPU is bound to.
+    /// Whether this CPU is the one that the vCPU is bound to, and the guest has memory.
     #[inline]
     pub(super) fn check_owner(&self) -> Result<CpuIndex> {
-        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
         // Each CPU has its own host save area, so its address tells CPUs apart; and it is 0 on one that is not enabled.
-        // SAFETY: a vCPU is bound, so the CPUs of this machine have SVM and this register.
-        if unsafe { rdmsr(VM_HSAVE_PA) } == self.host_save_area {
-            Ok(cpu)
-        } else {
-            Err(Error::BadState("the vCPU is bound to another CPU"))
+        // SAFETY: there is a vCPU, so the CPUs of this machine have SVM and this register.
+        let here = unsafe { rdmsr(VM_HSAVE_PA) };
+        match self.guest.cpu {
+            Some(cpu) if here == self.runs_with => Ok(cpu),
+            _ => Err(self.why_not_to_run(here)),
         }
+    }
+
+    #[cold]
+    fn why_not_to_run(&self, here: u64) -> Error {
+        Error::BadState(if self.guest.cpu.is_none() {
+            "the vCPU is not bound"
+        } else if here != self.host_save_area {
+            "the vCPU is bound to another CPU"
+        } else {
+            "the vCPU has no nested page table"
+        })
+    }
+
+    /// Decides with which VM_HSAVE_PA the vCPU runs.
+    fn allow_run(&mut self) {
+        let ready = self.guest.cpu.is_some() && self.guest.nested_root.is_some();
+        self.runs_with = if ready { self.host_save_area } else { u64::MAX };
     }
 
     /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].
@@ -286,6 +308,11 @@ impl<S: FrameSource> Drop for SvmVcpu<S> {
         }
     }
 }
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<SvmVcpu>();
+};
 
 impl<S: FrameSource> core::fmt::Debug for SvmVcpu<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

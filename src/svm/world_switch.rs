@@ -15,7 +15,10 @@ use core::{
 };
 
 use super::instructions::{clgi, stgi, vmload, vmsave};
-use crate::guest::{registers::GuestRegisters, xstate::HOST_USES_SSE};
+use crate::{
+    guest::{registers::GuestRegisters, xstate::HOST_USES_SSE},
+    host::InterruptsOff,
+};
 
 /// The MXCSR with which host code runs: its reset value, all exceptions masked.
 static HOST_MXCSR: u32 = crate::guest::xstate::DEFAULT_MXCSR;
@@ -50,6 +53,24 @@ pub(super) unsafe fn leave_world(host: u64, guest: u64) {
         asm!("cli", options(nostack, preserves_flags));
         stgi();
     }
+}
+
+/// As [`leave_world`], after which interrupts are as they were before `interrupts_off`.
+///
+/// # Safety
+/// As for [`leave_world`].
+#[inline(always)]
+pub(super) unsafe fn leave_world_for_good(host: u64, guest: u64, interrupts_off: InterruptsOff) {
+    // SAFETY: as in `leave_world`. IF has been 1 since `enter_world`; whether it may stay so is decided while GIF is 0.
+    unsafe {
+        vmsave(guest);
+        vmload(host);
+        if !interrupts_off.were_on() {
+            asm!("cli", options(nostack, preserves_flags));
+        }
+        stgi();
+    }
+    core::mem::forget(interrupts_off);
 }
 
 /// Runs `f` with the host's FS, GS and TR, and the guest's in its VMCB; GIF stays 0.

@@ -1,7 +1,9 @@
 //! The instructions that Rust has no name for.
 
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid_count, _rdtsc, CpuidResult};
+use core::arch::x86_64::_rdtsc;
+
+use raw_cpuid::{CpuIdResult, native_cpuid::cpuid_count};
 
 /// Reads a byte from a port.
 ///
@@ -31,8 +33,8 @@ pub fn timestamp() -> u64 {
 }
 
 /// One leaf of CPUID; zeros when the CPU does not have it.
-fn cpuid(leaf: u32) -> CpuidResult {
-    if leaf > __cpuid_count(0, 0).eax { CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 } } else { __cpuid_count(leaf, 0) }
+fn cpuid(leaf: u32) -> CpuIdResult {
+    if leaf > cpuid_count(0, 0).eax { CpuIdResult { eax: 0, ebx: 0, ecx: 0, edx: 0 } } else { cpuid_count(leaf, 0) }
 }
 
 /// Takes the interrupts that are pending now: interrupts are on for a moment.
