@@ -29,31 +29,47 @@ impl InstructionBytes {
         Self(Padded::new(given))
     }
 
+    /// No bytes.
+    pub const EMPTY: Self = Self(Padded::EMPTY);
+
     /// Reads the instruction at `code` as far as its first byte's page goes, which is far enough for nearly all.
     ///
     /// # Errors
     /// The CPU has fetched this instruction just before, so a fault means that another CPU took the page away since: the
     /// guest goes on where it is, and raises the fault itself.
-    #[inline]
     pub fn fetch<S: FrameSource>(
         memory: &mut GuestMemory<'_, S>,
         paging: &Paging,
         code: CodeAddress,
     ) -> Result<Self, WalkFault> {
+        let mut bytes = Self::EMPTY;
+        bytes.fetch_into(memory, paging, code)?;
+        Ok(bytes)
+    }
+
+    /// The same, in place.
+    ///
+    /// # Errors
+    /// As [`InstructionBytes::fetch`].
+    #[inline]
+    pub fn fetch_into<S: FrameSource>(
+        &mut self,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+    ) -> Result<(), WalkFault> {
         let gpa = paging.translate(memory, code.linear, LinearAccess::Done)?;
         let in_page = PAGE - (code.linear & (PAGE - 1));
-        let mut padded = Padded { bytes: [0; 24], length: MAX_LENGTH };
         if in_page >= 16 {
-            if let Some(bytes) = padded.bytes.first_chunk_mut() {
-                *bytes = memory.read_code_16(gpa)?;
-            }
+            self.0.length = MAX_LENGTH;
+            self.0.set_16(memory.read_code_16(gpa)?);
         } else {
-            padded.length = in_page.min(MAX_LENGTH as u64) as usize;
-            if let Some(piece) = padded.bytes.get_mut(..padded.length) {
+            self.0.length = in_page.min(MAX_LENGTH as u64) as usize;
+            if let Some(piece) = self.0.bytes.get_mut(..self.0.length) {
                 memory.read_code(gpa, piece)?;
             }
         }
-        Ok(Self(padded))
+        Ok(())
     }
 
     /// Reads what lies in the next page too, if bytes are missing. Says whether there were any.
@@ -84,7 +100,7 @@ impl InstructionBytes {
     /// The bytes.
     #[inline]
     pub fn as_slice(&self) -> &[u8] {
-        self.0.bytes.get(..self.0.length).unwrap_or(&[])
+        self.0.as_slice()
     }
 
     /// Decodes an instruction that accessed a device.
@@ -97,10 +113,11 @@ impl InstructionBytes {
         memory: &mut GuestMemory<'_, S>,
         paging: &Paging,
         code: CodeAddress,
-    ) -> Result<Result<MmioInstruction, DecodeError>, WalkFault> {
-        match MmioInstruction::decode_padded(&self.0, code.size) {
+        instruction: &mut MmioInstruction,
+    ) -> Result<Result<(), DecodeError>, WalkFault> {
+        match instruction.decode_from(&self.0, code.size) {
             Err(DecodeError::Truncated) if self.extend(memory, paging, code)? => {
-                Ok(MmioInstruction::decode_padded(&self.0, code.size))
+                Ok(instruction.decode_from(&self.0, code.size))
             }
             decoded => Ok(decoded),
         }

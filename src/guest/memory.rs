@@ -243,19 +243,19 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
         self.locate(Want::Fetch, gpa).map(|at| at.cast_const())
     }
 
-    /// Reads 16 bytes of code that lie within one page.
+    /// Reads 16 bytes of code that lie within one page, as two little-endian numbers.
     ///
     /// # Errors
     /// As [`GuestMemory::read_code`]; also when they do not lie within one page.
     #[inline]
-    pub(crate) fn read_code_16(&mut self, gpa: u64) -> Result<[u8; 16], MemoryFault> {
+    pub(crate) fn read_code_16(&mut self, gpa: u64) -> Result<[u64; 2], MemoryFault> {
         if gpa & 0xfff > 0x1000 - 16 {
             return Err(fault(Want::Fetch, gpa, MemoryFaultReason::NotMapped));
         }
         let at = self.locate(Want::Fetch, gpa)?.cast::<Unaligned<u64>>();
         // SAFETY: `locate` found memory at `at` that the guest may execute, and 16 bytes from there are in the same page.
         let (Unaligned(low), Unaligned(high)) = unsafe { (at.read_volatile(), at.wrapping_add(1).read_volatile()) };
-        Ok((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
+        Ok([low, high])
     }
 
     /// Sets bits of an aligned number of 64 bits if it still holds `expected`. Says whether it did.

@@ -13,11 +13,11 @@ mod alu;
 mod tests;
 
 use super::{
-    decode::{Address, Arithmetic, BitIndex, BitOperation, MemoryOperand, MmioInstruction, Operation, Register, Repeat},
+    decode::{Address, Arithmetic, BitIndex, BitOperation, MemoryOperand, MmioInstruction, Operation, Register, Repeat, StringAddress},
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFaultReason},
     registers::{GuestRegisters, RegisterIndex, Segment},
-    segmentation::{AddressSize, CodeSize, SegmentAccess, SegmentRegister},
+    segmentation::{CodeSize, SegmentAccess, SegmentRegister},
     string,
     walk::{LinearAccess, Paging, Privilege},
 };
@@ -109,7 +109,8 @@ pub enum MmioStep {
 /// The emulation of one access by one instruction.
 #[derive(Clone, Copy, Debug)]
 pub struct MmioEmulation {
-    instruction: MmioInstruction,
+    /// The instruction.
+    pub instruction: MmioInstruction,
     gpa: u64,
     /// Where a MOVS from a device puts its element.
     target: Target,
@@ -152,35 +153,52 @@ impl MmioInstruction {
 }
 
 impl MmioEmulation {
+    /// Room for one.
+    pub const EMPTY: Self = Self {
+        instruction: MmioInstruction::EMPTY,
+        gpa: 0,
+        target: Target::None,
+        value: 0,
+        rflags: Rflags::empty(),
+    };
+
     /// Starts the emulation of an instruction that accessed a device.
     ///
     /// # Errors
-    /// See [`MmioError`]. Nothing has changed then.
-    #[inline]
+    /// As [`MmioEmulation::start`].
     pub fn begin<S: FrameSource, G: Segments>(
         instruction: MmioInstruction,
         context: &MmioContext<'_, G>,
         memory: &mut GuestMemory<'_, S>,
     ) -> Result<(Self, MmioStep), MmioError> {
-        let linear = match &instruction.address {
-            Address::Operand(operand) => operand_address(&instruction, operand, context),
-            Address::String { source, address_size, .. } => {
-                string_address(&instruction, *source, *address_size, context)
-            }
-        };
-        // The linear address and the guest-physical one lie at the same place of their pages.
-        let offset = linear & (PAGE - 1);
-        let crosses = offset + instruction.width.bytes() as u64 > PAGE;
-        if offset != context.gpa & (PAGE - 1) && !(crosses && context.gpa & (PAGE - 1) == 0) {
-            return Err(MmioError::Changed);
-        }
-        if crosses {
+        let mut emulation = Self { instruction, ..Self::EMPTY };
+        let step = emulation.start(context, memory)?;
+        Ok((emulation, step))
+    }
+
+    /// Starts the emulation of [`MmioEmulation::instruction`], which accessed a device. In place, so that the whole is not
+    /// copied.
+    ///
+    /// # Errors
+    /// See [`MmioError`]. Nothing has changed then.
+    #[inline]
+    pub fn start<S: FrameSource, G: Segments>(
+        &mut self,
+        context: &MmioContext<'_, G>,
+        memory: &mut GuestMemory<'_, S>,
+    ) -> Result<MmioStep, MmioError> {
+        // The CPU says where the access went, so the operand need not be computed, unless the fault may be about the second
+        // part of an access that began in the page before.
+        let offset = context.gpa & (PAGE - 1);
+        let width = self.instruction.width;
+        if offset + width.bytes() as u64 > PAGE {
             return Err(MmioError::CrossesPage);
         }
-        let mut emulation =
-            Self { instruction, gpa: context.gpa, target: Target::None, value: 0, rflags: context.rflags };
-        let step = emulation.first(context, memory)?;
-        Ok((emulation, step))
+        if offset == 0 && width != Width::Byte {
+            check_offset(&self.instruction, context)?;
+        }
+        self.gpa = context.gpa;
+        self.first(context, memory)
     }
 
     #[inline]
@@ -191,10 +209,22 @@ impl MmioEmulation {
     ) -> Result<MmioStep, MmioError> {
         let width = self.instruction.width;
         match self.instruction.operation {
+            Operation::Load { .. } => Ok(self.read()),
             Operation::Store { source, swap } => {
                 let value = source.read(context.registers);
                 Ok(self.write(if swap { swapped(value, width) } else { value }))
             }
+            _ => self.first_of_others(context, memory),
+        }
+    }
+
+    #[inline(never)]
+    fn first_of_others<S: FrameSource, G: Segments>(
+        &mut self,
+        context: &MmioContext<'_, G>,
+        memory: &mut GuestMemory<'_, S>,
+    ) -> Result<MmioStep, MmioError> {
+        match self.instruction.operation {
             Operation::StoreString => Ok(self.write(context.registers.rax)),
             Operation::Set(condition) => Ok(self.write(condition.holds(context.rflags).into())),
             Operation::MoveString => self.first_of_move(context, memory),
@@ -208,9 +238,7 @@ impl MmioEmulation {
         context: &MmioContext<'_, G>,
         memory: &mut GuestMemory<'_, S>,
     ) -> Result<MmioStep, MmioError> {
-        let Address::String { source, address_size, .. } = self.instruction.address else {
-            return Err(MmioError::Changed);
-        };
+        let StringAddress { source, address_size, .. } = self.instruction.string();
         let width = self.instruction.width;
         let (register, index, access) = if context.write {
             (source, RegisterIndex::RSI, LinearAccess::Read(context.privilege))
@@ -384,9 +412,7 @@ impl MmioEmulation {
 
     /// Moves the registers of a string instruction behind one element.
     fn next_element(&self, registers: &mut GuestRegisters, rflags: Rflags) -> MmioStep {
-        let Address::String { address_size, repeat, .. } = self.instruction.address else {
-            return self.done();
-        };
+        let StringAddress { address_size, repeat, .. } = self.instruction.string();
         let operation = self.instruction.operation;
         let width = self.instruction.width;
         if matches!(operation, Operation::MoveString | Operation::LoadString) {
@@ -403,8 +429,24 @@ impl MmioEmulation {
     }
 }
 
+/// Makes sure that an access whose fault was at the start of a page began there.
+#[inline(never)]
+fn check_offset<G: Segments>(instruction: &MmioInstruction, context: &MmioContext<'_, G>) -> Result<(), MmioError> {
+    let linear = match &instruction.address() {
+        Address::Operand(operand) => operand_address(instruction, operand, context),
+        Address::String(string) => string_address(instruction, string, context),
+    };
+    let offset = linear & (PAGE - 1);
+    if offset == 0 {
+        Ok(())
+    } else if offset + instruction.width.bytes() as u64 > PAGE {
+        Err(MmioError::CrossesPage)
+    } else {
+        Err(MmioError::Changed)
+    }
+}
+
 /// The linear address of a memory operand.
-#[inline]
 fn operand_address<G: Segments>(
     instruction: &MmioInstruction,
     operand: &MemoryOperand,
@@ -424,8 +466,7 @@ fn operand_address<G: Segments>(
 /// The linear address of the operand of a string instruction that faulted.
 fn string_address<G: Segments>(
     instruction: &MmioInstruction,
-    source: SegmentRegister,
-    address_size: AddressSize,
+    string: &StringAddress,
     context: &MmioContext<'_, G>,
 ) -> u64 {
     let reads_source = match instruction.operation {
@@ -434,8 +475,8 @@ fn string_address<G: Segments>(
         _ => false,
     };
     let (segment, index) =
-        if reads_source { (source, RegisterIndex::RSI) } else { (SegmentRegister::Es, RegisterIndex::RDI) };
-    linear_address(segment, string::offset(context.registers, index, address_size), context)
+        if reads_source { (string.source, RegisterIndex::RSI) } else { (SegmentRegister::Es, RegisterIndex::RDI) };
+    linear_address(segment, super::string::offset(context.registers, index, string.address_size), context)
 }
 
 #[inline]

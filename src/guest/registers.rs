@@ -11,6 +11,7 @@ use crate::{
 /// The general-purpose registers, in the order in which instructions encode them.
 ///
 /// The world switch loads and stores this structure; its layout is part of that code.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[expect(missing_docs, reason = "a register's name says it all")]
@@ -123,6 +124,7 @@ impl GuestRegisters {
 const _: () = assert!(size_of::<GuestRegisters>() == 16 * 8);
 
 /// A segment register with its hidden part.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segment {
     /// The selector.
@@ -137,6 +139,7 @@ pub struct Segment {
 }
 
 /// A descriptor-table register.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DescriptorTable {
     /// The linear base address.
@@ -146,6 +149,7 @@ pub struct DescriptorTable {
 }
 
 /// The segment registers, GDTR, IDTR, the control registers, RFLAGS, RIP, RSP and EFER of a guest.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "a register's name says it all")]
 pub struct SystemRegisters {
@@ -193,4 +197,22 @@ pub enum StartState {
         /// The guest-physical address of the level-4 table (PML4).
         cr3: u64,
     },
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    #[test]
+    fn state_survives_serialization() {
+        let start = SystemRegisters::start(StartState::Long { entry: 0x1000, cr3: 0x2000 }).expect("canonical");
+        let text = serde_json::to_string(&start).expect("plain data");
+        assert_eq!(serde_json::from_str::<SystemRegisters>(&text).expect("the same format"), start);
+        let registers = GuestRegisters { rax: 1, r15: u64::MAX, ..GuestRegisters::default() };
+        let text = serde_json::to_string(&registers).expect("plain data");
+        assert!(text.contains("\"r15\":18446744073709551615"));
+        assert_eq!(serde_json::from_str::<GuestRegisters>(&text).expect("the same format"), registers);
+    }
 }

@@ -14,7 +14,6 @@ use crate::spec::{
 /// The segment registers, in the order in which instructions encode them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[expect(missing_docs, reason = "a register's name says it all")]
 pub enum SegmentRegister {
     Es = 0,
     Cs = 1,

@@ -115,9 +115,6 @@ struct Found {
 /// No guest-physical address.
 const NOWHERE: u64 = u64::MAX;
 
-/// The bit of an entry that is set when none is missing; a walk that is not paged misses nothing.
-const NOTHING_MISSING: u64 = u64::MAX;
-
 impl Paging {
     /// Whether 64-bit or compatibility mode is active.
     #[inline]
@@ -131,13 +128,16 @@ impl Paging {
     ///
     /// # Errors
     /// The #PF that the access has to raise, or the part of guest memory that stood in the way.
-    #[inline]
+    #[inline(always)]
     pub fn translate<S: FrameSource>(
         &self,
         memory: &mut GuestMemory<'_, S>,
         linear: u64,
         access: LinearAccess,
     ) -> Result<u64, WalkFault> {
+        if !self.cr0.contains(Cr0::PG) {
+            return Ok(linear & 0xffff_ffff);
+        }
         if access == LinearAccess::Done && self.long_mode() {
             let gpa = self.walk_executed(memory, linear);
             if gpa != NOWHERE {
@@ -147,7 +147,7 @@ impl Paging {
         self.translate_checked(memory, linear, access)
     }
 
-    /// [`Paging::translate`] for everything but the executed instruction of a 64-bit guest.
+    /// [`Paging::translate`] for everything that is paged, but the executed instruction of a 64-bit guest.
     #[inline(never)]
     fn translate_checked<S: FrameSource>(
         &self,
@@ -170,16 +170,16 @@ impl Paging {
     /// The walk for an instruction that the CPU has just executed in long mode: no rights to check, nothing to mark. This is
     /// what nearly every emulated instruction costs most, so it is kept apart. Gives [`NOWHERE`] for any fault; the general
     /// walk finds out which.
-    #[inline]
+    #[inline(never)]
     fn walk_executed<S: FrameSource>(&self, memory: &mut GuestMemory<'_, S>, linear: u64) -> u64 {
-        let forbidden = self.reserved();
         let mut table = self.cr3 & ADDRESS;
         let mut shift = if self.cr4.contains(Cr4::LA57) { 48 } else { 39 };
         // The bits of the address that are still to be used, at the top.
         let mut index = linear << (64 - 9 - shift);
         loop {
             let Some(entry) = memory.read_entry(table | (index >> 52 & 0xff8)) else { return NOWHERE };
-            if entry & (forbidden | PRESENT) != PRESENT {
+            // Reserved bits are not asked for: with one, the CPU would not have come here.
+            if entry & PRESENT == 0 {
                 return NOWHERE;
             }
             table = entry & ADDRESS;
@@ -188,8 +188,7 @@ impl Paging {
             }
             if entry & LARGE != 0 {
                 let offset = (1 << shift) - 1;
-                let malformed = shift > 30 || table & offset & !LARGE_PAT != 0;
-                return if malformed { NOWHERE } else { table & !offset | linear & offset };
+                return if shift > 30 { NOWHERE } else { table & !offset | linear & offset };
             }
             index <<= 9;
             shift -= 9;
@@ -231,9 +230,6 @@ impl Paging {
             return self.walk_64(memory, linear, access, mark, self.cr3 & ADDRESS, top, self.reserved());
         }
         let linear = linear & 0xffff_ffff;
-        if !self.cr0.contains(Cr0::PG) {
-            return Ok(Found { gpa: linear, all: NOTHING_MISSING, leaf: NOTHING_MISSING });
-        }
         if self.cr4.contains(Cr4::PAE) {
             let index = linear >> 30 & 3;
             let pdpte = match &self.pdptes {
@@ -359,9 +355,6 @@ impl Paging {
 
     /// Checks the rights of a walk that came to an end.
     fn check(&self, found: &Found, linear: u64, access: LinearAccess) -> Result<(), WalkFault> {
-        if !self.cr0.contains(Cr0::PG) {
-            return Ok(());
-        }
         let user_page = found.all & USER != 0;
         let smap_forbids = |privilege: Privilege| {
             user_page && !privilege.user && self.cr4.contains(Cr4::SMAP) && !privilege.alignment_check

@@ -185,6 +185,23 @@ impl<S: FrameSource> ExtendedState<S> {
         }
     }
 
+    /// Takes in an XSETBV of the guest that did not exit, at the end of `run`. Says whether there was one.
+    #[cfg(feature = "amd")]
+    pub(crate) fn follow_xcr0(&mut self) -> bool {
+        if !self.guest_osxsave {
+            return false;
+        }
+        let now = read_xcr0();
+        let changed = now != self.guest_xcr0;
+        if changed {
+            self.guest_xcr0 = now & self.available | Xcr0::X87;
+            self.choose_switching();
+            // SAFETY: a part of what this CPU supports and the guest has chosen.
+            unsafe { write_xcr0(self.guest_xcr0) };
+        }
+        changed
+    }
+
     fn choose_switching(&mut self) {
         self.switches_xcr0 = self.guest_osxsave && self.guest_xcr0 != self.host_xcr0;
     }

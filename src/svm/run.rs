@@ -61,6 +61,11 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.handle.enter_run(cpu);
         self.guest.xstate.enter_run();
         self.run_until_exit();
+        // One emulator, which has no next RIP either, does not honour the intercept of XSETBV.
+        if !self.assists.next_rip && self.guest.xstate.follow_xcr0() {
+            let cr4 = self.control_state().cr4;
+            self.cpuid.update(cr4, self.guest.xstate.guest_xcr0);
+        }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
         // SAFETY: as above, with the same addresses; IF is as before afterwards.

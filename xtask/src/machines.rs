@@ -40,6 +40,9 @@ pub struct Machine {
     #[serde(default)]
     pub next_rip: bool,
     uses: Vec<Use>,
+    /// Scenarios about something that this machine does not have.
+    #[serde(default)]
+    skips: Vec<String>,
     #[serde(default)]
     refuses: BTreeMap<String, String>,
 }
@@ -86,6 +89,17 @@ impl Vendor {
     }
 }
 
+/// How a scenario is expected to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected<'a> {
+    /// With its transcript.
+    Ok,
+    /// With a refusal that names this.
+    Refused(&'a str),
+    /// Without having run.
+    Skipped,
+}
+
 /// What a machine is used for.
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -106,17 +120,24 @@ impl Machine {
             vendor,
             next_rip: false,
             uses: Vec::new(),
+            skips: Vec::new(),
             refuses: BTreeMap::new(),
+        }
+    }
+
+    /// How `scenario` is expected to end here.
+    pub fn expects(&self, scenario: &str) -> Expected<'_> {
+        if self.skips.iter().any(|skipped| skipped == scenario) {
+            return Expected::Skipped;
+        }
+        match self.refuses.get(scenario).or_else(|| self.refuses.get("*")) {
+            Some(text) => Expected::Refused(text),
+            None => Expected::Ok,
         }
     }
 
     pub fn is_for(&self, wanted: Use) -> bool {
         self.uses.contains(&wanted)
-    }
-
-    /// What the reason of a refusal must contain, when `scenario` cannot run here.
-    pub fn refusal(&self, scenario: &str) -> Option<&str> {
-        self.refuses.get(scenario).or_else(|| self.refuses.get("*")).map(String::as_str)
     }
 }
 
@@ -177,8 +198,8 @@ mod tests {
             assert!(scenarios.contains_key(scenario), "no transcript of the scenario {scenario}");
         }
         for machine in &machines.machine {
-            for scenario in machine.refuses.keys().filter(|scenario| *scenario != "*") {
-                assert!(scenarios.contains_key(scenario), "{} refuses {scenario}, which nobody knows", machine.name);
+            for scenario in machine.refuses.keys().chain(&machine.skips).filter(|scenario| *scenario != "*") {
+                assert!(scenarios.contains_key(scenario), "{} lists {scenario}, which nobody knows", machine.name);
             }
             let same = machines.machine.iter().filter(|other| other.name == machine.name).count();
             assert_eq!(same, 1, "two machines are called {}", machine.name);
@@ -188,10 +209,12 @@ mod tests {
     #[test]
     fn a_star_refuses_everything() {
         let mut machine = Machine::unlisted(Emulator::Bochs, "core2_penryn_t9600");
-        assert_eq!(machine.refusal("real"), None);
+        assert_eq!(machine.expects("real"), Expected::Ok);
         machine.refuses.insert("*".into(), "EPT".into());
-        assert_eq!(machine.refusal("real"), Some("EPT"));
+        assert_eq!(machine.expects("real"), Expected::Refused("EPT"));
         machine.refuses.insert("real".into(), "unrestricted guest".into());
-        assert_eq!(machine.refusal("real"), Some("unrestricted guest"));
+        assert_eq!(machine.expects("real"), Expected::Refused("unrestricted guest"));
+        machine.skips.push("real".into());
+        assert_eq!(machine.expects("real"), Expected::Skipped);
     }
 }

@@ -22,6 +22,7 @@ pub const KICK: u8 = 0x41;
 pub const SPURIOUS: u8 = 0xFF;
 
 const EXCEPTIONS: u8 = 32;
+const DEBUG: u8 = 1;
 const NMI: u8 = 2;
 const DOUBLE_FAULT: u8 = 8;
 const GENERAL_PROTECTION: u8 = 13;
@@ -34,6 +35,17 @@ static TICKS: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Gate([u64; 2]);
+
+impl Gate {
+    /// A gate to a handler that runs with interrupts off, on this entry of the interrupt stack table (0: on the stack that
+    /// was interrupted).
+    fn new(handler: u64, stack: u64) -> Self {
+        const PRESENT_INTERRUPT_GATE: u64 = 0x8E00;
+        let low = handler & 0xFFFF | u64::from(gdt::CODE) << 16;
+        let high = PRESENT_INTERRUPT_GATE | stack | handler & 0xFFFF_0000;
+        Self([low | high << 32, handler >> 32])
+    }
+}
 
 struct Table(UnsafeCell<[Gate; 256]>);
 
@@ -77,10 +89,11 @@ struct Frame {
 pub unsafe fn init() {
     unsafe extern "C" {
         static interrupt_gates: u8;
+        static debug_gate: u8;
     }
     // SAFETY: nobody else refers to the table yet.
     let table = unsafe { &mut *TABLE.0.get() };
-    for (vector, gate) in (0u8..=255).zip(table) {
+    for (vector, gate) in (0u8..=255).zip(table.iter_mut()) {
         let stack = match vector {
             NMI => Stack::Nmi,
             DOUBLE_FAULT | MACHINE_CHECK => Stack::Abort,
@@ -88,11 +101,10 @@ pub unsafe fn init() {
             _ => Stack::Interrupt,
         };
         let handler = (&raw const interrupt_gates) as u64 + 16 * u64::from(vector);
-        const PRESENT_INTERRUPT_GATE: u64 = 0x8E00;
-        let low = handler & 0xFFFF | u64::from(gdt::CODE) << 16;
-        let high = PRESENT_INTERRUPT_GATE | stack as u64 | handler & 0xFFFF_0000;
-        *gate = Gate([low | high << 32, handler >> 32]);
+        *gate = Gate::new(handler, stack as u64);
     }
+    // On whatever stack it finds: see there.
+    table[usize::from(DEBUG)] = Gate::new((&raw const debug_gate) as u64, 0);
 }
 
 /// Loads the table on this CPU.

@@ -62,7 +62,7 @@ pub fn allocate_frames(count: usize) -> Option<usize> {
 /// # Panics
 /// When one of them is not in use: somebody gives back twice, or what was never taken.
 pub fn free_frames(address: usize, count: usize) {
-    assert!(address % FRAME_SIZE == 0 && FRAMES.contains(&address), "{address:#x} is not a frame");
+    assert!(address.is_multiple_of(FRAME_SIZE) && FRAMES.contains(&address), "{address:#x} is not a frame");
     let mut allocator = ALLOCATOR.lock();
     let first = (address - FRAMES.start) / FRAME_SIZE;
     for frame in first..first + count {

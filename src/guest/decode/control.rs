@@ -38,7 +38,7 @@ impl ControlAccess {
     /// missing: the caller may try again with more (up to 15).
     pub fn decode(bytes: &[u8], code: CodeSize) -> Option<(Self, u8)> {
         let prefixes = Prefixes::scan(bytes, code);
-        let (access, length) = match bytes.get(prefixes.length..)? {
+        let (access, length) = match bytes.get(prefixes.length.into()..)? {
             // Both operands are registers, whatever ModRM.mod says.
             [0x0f, opcode @ 0x20..=0x23, modrm, ..] => {
                 let register = RegisterIndex::new(modrm & 7 | prefixes.rex_b());
@@ -62,7 +62,7 @@ impl ControlAccess {
             }
             _ => return None,
         };
-        let length = prefixes.length + length;
+        let length = usize::from(prefixes.length) + length;
         if length > MAX_LENGTH { None } else { Some((access, length as u8)) }
     }
 }
@@ -71,7 +71,7 @@ impl ControlAccess {
 fn operand_width(prefixes: Prefixes, code: CodeSize) -> Width {
     if prefixes.rex_w() {
         Width::Qword
-    } else if (code == CodeSize::Bits16) != prefixes.operand_size {
+    } else if (code == CodeSize::Bits16) != prefixes.operand_size() {
         Width::Word
     } else {
         Width::Dword

@@ -1,11 +1,11 @@
 //! What is left of an instruction once it is decoded: what it does with its memory operand.
 
-use super::{MemoryOperand, Repeat};
+use super::{MemoryOperand, Repeat, modrm::RawModRm, prefixes::Prefixes};
 use crate::{
     exit::Width,
     guest::{
         registers::{GuestRegisters, RegisterIndex},
-        segmentation::{AddressSize, SegmentRegister},
+        segmentation::{AddressSize, CodeSize, SegmentRegister},
     },
     spec::x86::registers::Rflags,
 };
@@ -17,10 +17,22 @@ pub struct MmioInstruction {
     pub operation: Operation,
     /// The width of its access to memory.
     pub width: Width,
-    /// Where its memory operand is.
-    pub address: Address,
     /// Its length in bytes.
     pub length: u8,
+    /// Where its address is, still encoded.
+    pub(super) place: Place,
+    pub(super) prefixes: Prefixes,
+    pub(super) code: CodeSize,
+}
+
+/// The part of an instruction that says what it addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    ModRm(RawModRm),
+    /// The address itself, in as many bytes as the address size says.
+    Direct(u64),
+    /// RSI and RDI.
+    String,
 }
 
 /// How an instruction names its memory.
@@ -29,14 +41,62 @@ pub enum Address {
     /// By a ModRM byte, or by an address in the instruction.
     Operand(MemoryOperand),
     /// By RSI and RDI.
-    String {
-        /// The segment of RSI. That of RDI is ES.
-        source: SegmentRegister,
-        /// The size of the index and count registers.
-        address_size: AddressSize,
-        /// The REP prefix.
-        repeat: Option<Repeat>,
-    },
+    String(StringAddress),
+}
+
+/// What a string instruction addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StringAddress {
+    /// The segment of RSI. That of RDI is ES.
+    pub source: SegmentRegister,
+    /// The size of the index and count registers.
+    pub address_size: AddressSize,
+    /// The REP prefix.
+    pub repeat: Option<Repeat>,
+}
+
+impl MmioInstruction {
+    /// Room for one.
+    pub const EMPTY: Self = Self {
+        operation: Operation::StoreString,
+        width: Width::Byte,
+        length: 0,
+        place: Place::String,
+        prefixes: Prefixes::NONE,
+        code: CodeSize::Bits64,
+    };
+
+    /// What it addresses.
+    pub fn address(&self) -> Address {
+        match self.place {
+            Place::ModRm(raw) => Address::Operand(raw.operand(self.prefixes, self.code)),
+            Place::Direct(address) => {
+                let address_size = self.prefixes.address_size(self.code);
+                Address::Operand(MemoryOperand {
+                    base: None,
+                    index: None,
+                    displacement: (address & address_size.mask()) as i64,
+                    rip_relative: false,
+                    segment: self.data_segment(),
+                    address_size,
+                })
+            }
+            Place::String => Address::String(self.string()),
+        }
+    }
+
+    /// What it addresses if it is a string instruction.
+    pub fn string(&self) -> StringAddress {
+        StringAddress {
+            source: self.data_segment(),
+            address_size: self.prefixes.address_size(self.code),
+            repeat: self.prefixes.repeat(),
+        }
+    }
+
+    fn data_segment(&self) -> SegmentRegister {
+        self.prefixes.segment().unwrap_or(SegmentRegister::Ds)
+    }
 }
 
 /// A general-purpose register, or a part of one.
@@ -151,7 +211,6 @@ impl Operation {
 
 /// The operations of two operands that set the arithmetic flags, by their number in opcodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a mnemonic says it all")]
 pub enum Arithmetic {
     Add,
     Or,
@@ -187,7 +246,6 @@ impl Arithmetic {
 
 /// The operations of one operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a mnemonic says it all")]
 pub enum Unary {
     Increment,
     Decrement,
@@ -197,7 +255,6 @@ pub enum Unary {
 
 /// What is done to the bit, after it was copied to CF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a mnemonic says it all")]
 pub enum BitOperation {
     Test,
     Set,

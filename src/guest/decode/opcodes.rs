@@ -3,17 +3,17 @@
 //! SDM volume 2D, "Opcode Map"; APM volume 3, "Opcode and Operand Encodings".
 
 use super::{
-    Address, Arithmetic, BitIndex, BitOperation, Condition, DecodeError, MemoryOperand, MmioInstruction,
-    Operation, Register, Source, Unary,
-    modrm::{ModRm, RegisterOrMemory},
-    padded::{Padded, PaddedBytes, byte, bytes_at},
+    Arithmetic, BitIndex, BitOperation, Condition, DecodeError, MmioInstruction, Operation, Register, Source, Unary,
+    instruction::Place,
+    modrm::RawModRm,
+    padded::Padded,
     prefixes::Prefixes,
 };
 use crate::{
     exit::Width,
     guest::{
         registers::RegisterIndex,
-        segmentation::{AddressSize, CodeSize, SegmentRegister},
+        segmentation::{AddressSize, CodeSize},
     },
 };
 
@@ -23,8 +23,11 @@ type Result<T> = core::result::Result<T, DecodeError>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
-    /// None that is emulated.
-    Other,
+    /// 0F.
+    Escape,
+    /// 0F 38.
+    Escape38,
+    // With a ModRM byte:
     /// MOV between a register and memory, the two directions.
     Load,
     Store,
@@ -37,22 +40,12 @@ enum Kind {
     Exchange,
     /// MOVSXD.
     MoveDoubleword,
-    /// MOV with an absolute address, the two directions.
-    LoadDirect,
-    StoreDirect,
-    MoveString,
-    StoreString,
-    LoadString,
-    ScanString,
     /// MOV of a constant.
     Group11,
     /// TEST with a constant, NOT, NEG.
     Group3,
     /// INC and DEC.
     Group4,
-    /// 0F.
-    Escape,
-    // Behind 0F:
     ConditionalMove,
     Set,
     /// BT, BTS, BTR, BTC with a register.
@@ -64,10 +57,17 @@ enum Kind {
     MoveExtended,
     ExchangeAdd,
     MoveNonTemporal,
-    /// 0F 38.
-    Escape38,
-    // Behind 0F 38:
     MoveBigEndian,
+    // Without one:
+    /// MOV with an absolute address, the two directions.
+    LoadDirect,
+    StoreDirect,
+    MoveString,
+    StoreString,
+    LoadString,
+    ScanString,
+    /// None that is emulated.
+    Other,
 }
 
 const fn one_byte(opcode: u8) -> Kind {
@@ -132,7 +132,8 @@ static TWO_BYTES: [Kind; 256] = {
 
 /// The bytes, how far they are read, and what the prefixes have said.
 struct Decoder<'a> {
-    bytes: &'a PaddedBytes,
+    bytes: &'a Padded,
+    /// At most 15 prefixes, 3 bytes of opcode and 10 of operands: [`Padded`] has room for it.
     at: usize,
     prefixes: Prefixes,
     code: CodeSize,
@@ -142,20 +143,38 @@ impl MmioInstruction {
     /// Decodes the instruction at the start of `bytes`.
     ///
     /// # Errors
-    /// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Unsupported`] when it is none of those that the
-    /// library emulates, has no memory operand, or is no instruction.
+    /// As [`MmioInstruction::decode_from`].
     pub fn decode(bytes: &[u8], code: CodeSize) -> Result<Self> {
-        Self::decode_padded(&Padded::new(bytes), code)
+        let mut instruction = Self::EMPTY;
+        instruction.decode_from(&Padded::new(bytes), code)?;
+        Ok(instruction)
     }
 
-    /// The same.
+    /// Becomes the instruction at the start of `given`. In place, because a result of this size would be copied several times.
     ///
     /// # Errors
-    /// As [`MmioInstruction::decode`].
+    /// [`DecodeError::Truncated`] when bytes are missing, [`DecodeError::Unsupported`] when it is none of those that the
+    /// library emulates, has no memory operand, or is no instruction. `self` has no meaning then.
     #[inline]
-    pub fn decode_padded(given: &Padded, code: CodeSize) -> Result<Self> {
-        let prefixes = Prefixes::scan(given.bytes.get(..given.length).unwrap_or(&[]), code);
-        let mut decoder = Decoder { bytes: &given.bytes, at: prefixes.length, prefixes, code };
+    pub fn decode_from(&mut self, given: &Padded, code: CodeSize) -> Result<()> {
+        // Instructions without a prefix are decoded by code of their own, in which what prefixes decide is constant.
+        if Prefixes::start_with(given.byte(0), code) {
+            self.decode_prefixed(given, code)
+        } else {
+            self.decode_behind(Prefixes::NONE, given, code)
+        }
+    }
+
+    #[inline(never)]
+    fn decode_prefixed(&mut self, given: &Padded, code: CodeSize) -> Result<()> {
+        self.decode_behind(Prefixes::scan(given.as_slice(), code), given, code)
+    }
+
+    #[inline(always)]
+    fn decode_behind(&mut self, prefixes: Prefixes, given: &Padded, code: CodeSize) -> Result<()> {
+        let mut decoder = Decoder { bytes: given, at: prefixes.length.into(), prefixes, code };
+        self.prefixes = prefixes;
+        self.code = code;
 
         let mut opcode = decoder.byte();
         let mut kind = ONE_BYTE[opcode as usize];
@@ -169,56 +188,81 @@ impl MmioInstruction {
         }
         // In most rows of the map, even opcodes are about bytes.
         let width = if opcode & 1 == 0 { Width::Byte } else { decoder.operand_width() };
-        let (operation, width, address) = if kind == Kind::Load || kind == Kind::Store {
-            let modrm = decoder.modrm();
-            let RegisterOrMemory::Memory(operand) = modrm.rm else { return decoder.refuse(given.length) };
-            let register = decoder.register(modrm.reg, width);
-            let operation = if kind == Kind::Load { load(register, false) } else { store(Source::Register(register)) };
-            (operation, width, Address::Operand(operand))
+        if kind as u8 >= Kind::LoadDirect as u8 {
+            return self.decode_without_modrm(&mut decoder, kind, width);
+        }
+        let raw = RawModRm::read(given, decoder.at);
+        decoder.at += raw.length(prefixes.address_size(code));
+        if raw.is_register() {
+            return Err(decoder.refusal());
+        }
+        self.place = Place::ModRm(raw);
+        if kind == Kind::Load {
+            self.operation = load(decoder.register(raw.reg(), width), false);
+            self.width = width;
+        } else if kind == Kind::Store {
+            self.operation = store(Source::Register(decoder.register(raw.reg(), width)));
+            self.width = width;
         } else {
-            match decoder.other(kind, opcode, width) {
-                Some(decoded) => decoded,
-                None => return decoder.refuse(given.length),
+            match decoder.other(kind, opcode, raw.reg(), width) {
+                Some(found) => (self.operation, self.width) = found,
+                None => return Err(decoder.refusal()),
             }
+        }
+        if prefixes.lock() && !self.operation.is_lockable() {
+            return Err(decoder.refusal());
+        }
+        self.length = decoder.at as u8;
+        decoder.finish()
+    }
+
+    /// What has no ModRM byte.
+    #[inline(never)]
+    fn decode_without_modrm(&mut self, decoder: &mut Decoder<'_>, kind: Kind, width: Width) -> Result<()> {
+        let accumulator = Register { index: RegisterIndex::RAX, width, high: false };
+        self.operation = match kind {
+            Kind::LoadDirect => load(accumulator, false),
+            Kind::StoreDirect => store(Source::Register(accumulator)),
+            Kind::MoveString => Operation::MoveString,
+            Kind::StoreString => Operation::StoreString,
+            Kind::LoadString => Operation::LoadString,
+            Kind::ScanString => Operation::ScanString,
+            _ => return Err(decoder.refusal()),
         };
-        if decoder.at > given.length {
-            return Err(DecodeError::Truncated);
+        if decoder.prefixes.lock() {
+            return Err(decoder.refusal());
         }
-        if prefixes.lock && !operation.is_lockable() {
-            return Err(DecodeError::Unsupported);
+        self.width = width;
+        self.place = Place::String;
+        if matches!(kind, Kind::LoadDirect | Kind::StoreDirect) {
+            self.place = Place::Direct(u64::from_le_bytes(decoder.bytes.bytes(decoder.at)));
+            decoder.at += match decoder.prefixes.address_size(decoder.code) {
+                AddressSize::Bits16 => 2,
+                AddressSize::Bits32 => 4,
+                AddressSize::Bits64 => 8,
+            };
         }
-        Ok(Self { operation, width, address, length: decoder.at as u8 })
+        self.length = decoder.at as u8;
+        decoder.finish()
     }
 }
 
 impl Decoder<'_> {
-    /// The error for an instruction that is not emulated, by what was read of it so far.
+    /// The error for an instruction that is not emulated, by how much was read of it so far.
     #[cold]
-    fn refuse(&self, length: usize) -> Result<MmioInstruction> {
-        Err(if self.at > length { DecodeError::Truncated } else { DecodeError::Unsupported })
+    fn refusal(&self) -> DecodeError {
+        if self.at > self.bytes.length { DecodeError::Truncated } else { DecodeError::Unsupported }
     }
 
-    /// Everything but the MOV between a register and memory.
-    #[inline(never)]
-    fn other(&mut self, kind: Kind, opcode: u8, width: Width) -> Option<(Operation, Width, Address)> {
-        match kind {
-            Kind::Other => None,
-            Kind::LoadDirect | Kind::StoreDirect => Some(self.direct(kind, width)),
-            Kind::MoveString => Some((Operation::MoveString, width, self.string())),
-            Kind::StoreString => Some((Operation::StoreString, width, self.string())),
-            Kind::LoadString => Some((Operation::LoadString, width, self.string())),
-            Kind::ScanString => Some((Operation::ScanString, width, self.string())),
-            _ => {
-                let modrm = self.modrm();
-                let RegisterOrMemory::Memory(operand) = modrm.rm else { return None };
-                let (operation, width) = self.with_operand(kind, opcode, modrm.reg, width)?;
-                Some((operation, width, Address::Operand(operand)))
-            }
-        }
+    /// Whether all that was read was there.
+    #[inline(always)]
+    fn finish(&self) -> Result<()> {
+        if self.at > self.bytes.length { Err(DecodeError::Truncated) } else { Ok(()) }
     }
 
     /// What an opcode with a ModRM byte does, and the width of its access to memory.
-    fn with_operand(&mut self, kind: Kind, opcode: u8, reg: u8, width: Width) -> Option<(Operation, Width)> {
+    #[inline(never)]
+    fn other(&mut self, kind: Kind, opcode: u8, reg: u8, width: Width) -> Option<(Operation, Width)> {
         let wide = self.operand_width();
         Some(match kind {
             Kind::ArithmeticOnMemory => {
@@ -271,12 +315,12 @@ impl Decoder<'_> {
             }
             Kind::ExchangeAdd => (Operation::ExchangeAdd(self.register(reg, width)), width),
             // With a prefix it is another instruction, or none.
-            Kind::MoveNonTemporal if self.prefixes.repeat.is_none() && !self.prefixes.operand_size => {
+            Kind::MoveNonTemporal if self.prefixes.repeat().is_none() && !self.prefixes.operand_size() => {
                 let wide = wide.max(Width::Dword);
                 (store(Source::Register(self.register(reg, wide))), wide)
             }
             // An F2 makes it CRC32.
-            Kind::MoveBigEndian if self.prefixes.repeat.is_none() => {
+            Kind::MoveBigEndian if self.prefixes.repeat().is_none() => {
                 let register = self.register(reg, wide);
                 let operation = if opcode & 1 == 0 {
                     Operation::Load { register, sign_extend: false, swap: true }
@@ -291,33 +335,20 @@ impl Decoder<'_> {
 
     #[inline(always)]
     fn byte(&mut self) -> u8 {
-        let byte = byte(self.bytes, self.at);
+        let byte = self.bytes.byte(self.at);
         self.at += 1;
         byte
-    }
-
-    fn bytes<const N: usize>(&mut self) -> [u8; N] {
-        let bytes = bytes_at(self.bytes, self.at);
-        self.at += N;
-        bytes
     }
 
     /// The width of operands that may be 16, 32 or 64 bits wide.
     #[inline(always)]
     fn operand_width(&self) -> Width {
-        match (self.code, self.prefixes.operand_size) {
+        match (self.code, self.prefixes.operand_size()) {
             // REX is a prefix in 64-bit mode alone.
             _ if self.prefixes.rex_w() => Width::Qword,
             (CodeSize::Bits16, false) | (CodeSize::Bits32 | CodeSize::Bits64, true) => Width::Word,
             _ => Width::Dword,
         }
-    }
-
-    #[inline(always)]
-    fn modrm(&mut self) -> ModRm {
-        let modrm = ModRm::read(self.bytes, self.at, self.prefixes, self.code);
-        self.at += modrm.length;
-        modrm
     }
 
     /// The register that ModRM.reg names.
@@ -331,37 +362,12 @@ impl Decoder<'_> {
 
     /// A sign-extended constant of that width; those of 64 bits are written with 32.
     fn immediate(&mut self, width: Width) -> i32 {
+        let bytes = u64::from_le_bytes(self.bytes.bytes(self.at));
+        self.at += width.min(Width::Dword).bytes();
         match width {
-            Width::Byte => i32::from(self.byte() as i8),
-            Width::Word => i32::from(i16::from_le_bytes(self.bytes())),
-            Width::Dword | Width::Qword => i32::from_le_bytes(self.bytes()),
-        }
-    }
-
-    /// MOV with an absolute address, which is as wide as the address size says.
-    fn direct(&mut self, kind: Kind, width: Width) -> (Operation, Width, Address) {
-        let address_size = self.prefixes.address_size(self.code);
-        let displacement = match address_size {
-            AddressSize::Bits16 => u16::from_le_bytes(self.bytes()).into(),
-            AddressSize::Bits32 => u32::from_le_bytes(self.bytes()).into(),
-            AddressSize::Bits64 => i64::from_le_bytes(self.bytes()),
-        };
-        let segment = self.data_segment();
-        let operand = MemoryOperand { base: None, index: None, displacement, rip_relative: false, segment, address_size };
-        let register = Register { index: RegisterIndex::RAX, width, high: false };
-        let operation = if kind == Kind::LoadDirect { load(register, false) } else { store(Source::Register(register)) };
-        (operation, width, Address::Operand(operand))
-    }
-
-    fn data_segment(&self) -> SegmentRegister {
-        self.prefixes.segment.unwrap_or(SegmentRegister::Ds)
-    }
-
-    fn string(&self) -> Address {
-        Address::String {
-            source: self.data_segment(),
-            address_size: self.prefixes.address_size(self.code),
-            repeat: self.prefixes.repeat,
+            Width::Byte => i32::from(bytes as i8),
+            Width::Word => i32::from(bytes as i16),
+            Width::Dword | Width::Qword => bytes as i32,
         }
     }
 }

@@ -1,47 +1,57 @@
 //! Instruction bytes in an array that goes on behind them, so that a decoder reads first and asks once, at the end, whether what
-//! it read was there. That halves its instructions.
+//! it read was there.
 
 use super::MAX_LENGTH;
 
-/// 15 bytes of an instruction, and zeros; 8 bytes can be read at each of the first 16 offsets.
-pub type PaddedBytes = [u8; 24];
-
-/// Padded bytes, and how many of them are given.
+/// The bytes of an instruction, and zeros behind them.
 #[derive(Clone, Copy, Debug)]
 pub struct Padded {
     /// The bytes.
-    pub bytes: PaddedBytes,
-    /// How many of them are given.
+    pub bytes: [u8; 32],
+    /// How many of them are given, at most 15.
     pub length: usize,
 }
 
 impl Padded {
+    /// No bytes.
+    pub const EMPTY: Self = Self { bytes: [0; 32], length: 0 };
+
     /// A copy of at most 15 bytes.
     pub fn new(given: &[u8]) -> Self {
-        let length = given.len().min(MAX_LENGTH);
-        let mut bytes = [0; 24];
-        for (to, from) in bytes.iter_mut().zip(given.iter().take(length)) {
+        let mut padded = Self { length: given.len().min(MAX_LENGTH), ..Self::EMPTY };
+        for (to, from) in padded.bytes.iter_mut().zip(given.iter().take(padded.length)) {
             *to = *from;
         }
-        Self { bytes, length }
+        padded
     }
-}
 
-/// The byte at an offset. Offsets beyond 15 give some byte: the caller finds out by the length.
-#[inline(always)]
-pub(super) fn byte(bytes: &PaddedBytes, at: usize) -> u8 {
-    bytes[at & 15]
-}
-
-/// Up to eight bytes at an offset; likewise.
-#[inline(always)]
-pub(super) fn bytes_at<const N: usize>(bytes: &PaddedBytes, at: usize) -> [u8; N] {
-    const { assert!(N <= 8) };
-    let mut found = [0; N];
-    let mut index = 0;
-    while index < N {
-        found[index] = bytes[(at & 15) + index];
-        index += 1;
+    /// Takes 16 bytes as two little-endian numbers, of which 15 are given.
+    #[inline]
+    pub fn set_16(&mut self, [low, high]: [u64; 2]) {
+        let [first, second, ..] = self.bytes.as_chunks_mut::<8>().0 else { return };
+        *first = low.to_le_bytes();
+        *second = high.to_le_bytes();
+        self.length = MAX_LENGTH;
     }
-    found
+
+    /// The bytes that are given.
+    #[inline]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+
+    /// The byte at an offset below 24. What is read beyond `length` has no meaning.
+    #[inline(always)]
+    pub(super) fn byte(&self, at: usize) -> u8 {
+        self.bytes[at & 31]
+    }
+
+    /// Eight bytes at an offset below 24; likewise.
+    #[inline(always)]
+    pub(super) fn bytes(&self, at: usize) -> [u8; 8] {
+        match self.bytes.get(at..).and_then(|tail| tail.first_chunk()) {
+            Some(bytes) => *bytes,
+            None => [0; 8],
+        }
+    }
 }

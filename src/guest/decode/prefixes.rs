@@ -15,20 +15,16 @@ pub enum Repeat {
 }
 
 /// What stands before the opcode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefixes {
     /// How many bytes they take.
-    pub length: usize,
-    /// 66.
-    pub operand_size: bool,
-    /// 67.
-    pub address_size: bool,
-    /// F0.
-    pub lock: bool,
-    pub repeat: Option<Repeat>,
-    pub segment: Option<SegmentRegister>,
+    pub length: u8,
     /// The REX prefix, or 0. It counts only right before the opcode.
     pub rex: u8,
+    /// The byte of the segment override, or 0.
+    segment: u8,
+    /// The others, a bit for each.
+    flags: u8,
 }
 
 /// Bits of a REX prefix.
@@ -36,6 +32,13 @@ const REX_W: u8 = 8;
 const REX_R: u8 = 4;
 const REX_X: u8 = 2;
 const REX_B: u8 = 1;
+
+/// 66, 67, F0, F2 and F3 in [`Prefixes::flags`].
+const OPERAND_SIZE: u8 = 1;
+const ADDRESS_SIZE: u8 = 2;
+const LOCK: u8 = 4;
+const REPEAT_NOT_ZERO: u8 = 8;
+const REPEAT_ZERO: u8 = 16;
 
 /// A bit per byte: those that are prefixes in every mode.
 const LEGACY: [u64; 4] = {
@@ -55,75 +58,101 @@ const fn is_prefix(byte: u8, code: CodeSize) -> bool {
 }
 
 impl Prefixes {
-    /// Reads prefixes up to the first byte that is none.
+    /// There are none.
+    pub const NONE: Self = Self { length: 0, rex: 0, segment: 0, flags: 0 };
+
+    /// Whether an instruction that starts with this byte has any.
     #[inline(always)]
+    pub const fn start_with(byte: u8, code: CodeSize) -> bool {
+        is_prefix(byte, code)
+    }
+
+    /// Reads prefixes up to the first byte that is none.
     pub fn scan(bytes: &[u8], code: CodeSize) -> Self {
-        let mut prefixes = Self::default();
-        // Most instructions have none, or a REX: the rest is kept apart.
-        match bytes {
-            [byte, ..] if is_prefix(*byte, code) => {}
-            _ => return prefixes,
+        let mut prefixes = Self::NONE;
+        for &byte in bytes.iter().take(MAX_LENGTH) {
+            if !is_prefix(byte, code) {
+                break;
+            }
+            prefixes.length += 1;
+            // A REX before another prefix does not count.
+            prefixes.rex = 0;
+            match byte {
+                // In 64-bit mode these are ignored: they do not even undo a prefix of FS or GS.
+                0x26 | 0x2e | 0x36 | 0x3e if code == CodeSize::Bits64 => {}
+                0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 => prefixes.segment = byte,
+                0x66 => prefixes.flags |= OPERAND_SIZE,
+                0x67 => prefixes.flags |= ADDRESS_SIZE,
+                0xf0 => prefixes.flags |= LOCK,
+                0xf2 => prefixes.flags = prefixes.flags & !REPEAT_ZERO | REPEAT_NOT_ZERO,
+                0xf3 => prefixes.flags = prefixes.flags & !REPEAT_NOT_ZERO | REPEAT_ZERO,
+                _ => prefixes.rex = byte,
+            }
         }
-        prefixes.scan_on(bytes, code);
         prefixes
     }
 
-    fn scan_on(&mut self, bytes: &[u8], code: CodeSize) {
-        for &byte in bytes.iter().take(MAX_LENGTH) {
-            if !is_prefix(byte, code) {
-                return;
-            }
-            self.length += 1;
-            // A REX before another prefix does not count.
-            self.rex = 0;
-            match byte {
-                0x26 => self.set_segment(SegmentRegister::Es, code),
-                0x2e => self.set_segment(SegmentRegister::Cs, code),
-                0x36 => self.set_segment(SegmentRegister::Ss, code),
-                0x3e => self.set_segment(SegmentRegister::Ds, code),
-                0x64 => self.segment = Some(SegmentRegister::Fs),
-                0x65 => self.segment = Some(SegmentRegister::Gs),
-                0x66 => self.operand_size = true,
-                0x67 => self.address_size = true,
-                0xf0 => self.lock = true,
-                0xf2 => self.repeat = Some(Repeat::WhileNotZero),
-                0xf3 => self.repeat = Some(Repeat::WhileZero),
-                _ => self.rex = byte,
-            }
+    /// 66.
+    #[inline(always)]
+    pub fn operand_size(self) -> bool {
+        self.flags & OPERAND_SIZE != 0
+    }
+
+    /// F0.
+    #[inline(always)]
+    pub fn lock(self) -> bool {
+        self.flags & LOCK != 0
+    }
+
+    /// F2 and F3.
+    pub fn repeat(self) -> Option<Repeat> {
+        if self.flags & REPEAT_ZERO != 0 {
+            Some(Repeat::WhileZero)
+        } else if self.flags & REPEAT_NOT_ZERO != 0 {
+            Some(Repeat::WhileNotZero)
+        } else {
+            None
         }
     }
 
-    /// In 64-bit mode these are ignored: they do not even undo a prefix of FS or GS.
-    fn set_segment(&mut self, segment: SegmentRegister, code: CodeSize) {
-        if code != CodeSize::Bits64 {
-            self.segment = Some(segment);
+    /// The segment override.
+    pub fn segment(self) -> Option<SegmentRegister> {
+        match self.segment {
+            0x26 => Some(SegmentRegister::Es),
+            0x2e => Some(SegmentRegister::Cs),
+            0x36 => Some(SegmentRegister::Ss),
+            0x3e => Some(SegmentRegister::Ds),
+            0x64 => Some(SegmentRegister::Fs),
+            0x65 => Some(SegmentRegister::Gs),
+            _ => None,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn rex_w(self) -> bool {
         self.rex & REX_W != 0
     }
 
     /// What REX.R adds to a register's number.
-    #[inline]
+    #[inline(always)]
     pub fn rex_r(self) -> u8 {
         (self.rex & REX_R) << 1
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn rex_x(self) -> u8 {
         (self.rex & REX_X) << 2
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn rex_b(self) -> u8 {
         (self.rex & REX_B) << 3
     }
 
-    #[inline]
+    /// The size that addresses have: that of the code, or with 67 the next smaller one (for 16 bits, the larger).
+    #[inline(always)]
     pub fn address_size(self, code: CodeSize) -> AddressSize {
-        match (code, self.address_size) {
+        match (code, self.flags & ADDRESS_SIZE != 0) {
             (CodeSize::Bits16, false) | (CodeSize::Bits32, true) => AddressSize::Bits16,
             (CodeSize::Bits64, false) => AddressSize::Bits64,
             _ => AddressSize::Bits32,

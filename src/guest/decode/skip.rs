@@ -8,7 +8,6 @@ use crate::guest::segmentation::CodeSize;
 
 /// The instruction that an intercept reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "a mnemonic says it all")]
 pub enum Expected {
     Clgi,
     Clts,
@@ -171,7 +170,7 @@ pub fn unprefixed_length(bytes: &[u8], expected: Expected) -> Option<u8> {
 #[cold]
 fn general_length(bytes: &[u8], code: CodeSize, expected: Expected) -> Option<u8> {
     let prefixes = Prefixes::scan(bytes, code);
-    let rest = bytes.get(prefixes.length..)?;
+    let rest = bytes.get(prefixes.length.into()..)?;
     let length = match (expected.form(), rest) {
         (Form::Byte(opcode), [byte, ..]) if *byte == opcode => 1,
         (Form::ByteImmediate(opcode), [byte, _, ..]) if *byte == opcode => 2,
@@ -198,6 +197,6 @@ fn general_length(bytes: &[u8], code: CodeSize, expected: Expected) -> Option<u8
         }
         _ => return None,
     };
-    let length = prefixes.length + length;
+    let length = usize::from(prefixes.length) + length;
     if length > MAX_LENGTH { None } else { u8::try_from(length).ok() }
 }

@@ -11,8 +11,8 @@ use crate::guest::segmentation::{AddressSize, CodeSize, SegmentRegister};
 /// [`DecodeError::Truncated`] when there are prefixes only, [`DecodeError::Unsupported`] when it is neither INS nor OUTS.
 pub fn string_operands(bytes: &[u8], code: CodeSize) -> Result<(AddressSize, SegmentRegister), DecodeError> {
     let prefixes = Prefixes::scan(bytes, code);
-    match bytes.get(prefixes.length) {
-        Some(0x6c..=0x6f) => Ok((prefixes.address_size(code), prefixes.segment.unwrap_or(SegmentRegister::Ds))),
+    match bytes.get(usize::from(prefixes.length)) {
+        Some(0x6c..=0x6f) => Ok((prefixes.address_size(code), prefixes.segment().unwrap_or(SegmentRegister::Ds))),
         Some(_) => Err(DecodeError::Unsupported),
         None => Err(DecodeError::Truncated),
     }

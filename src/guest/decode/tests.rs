@@ -199,9 +199,9 @@ fn compare(bytes: &[u8], code: CodeSize) -> bool {
             }
             let size = theirs.memory_size().size();
             assert_eq!(ours.width.bytes(), size, "{theirs} {bytes:02x?}");
-            match &ours.address {
+            match &ours.address() {
                 Address::Operand(operand) => same_operand(operand, &theirs, code),
-                Address::String { source, address_size, repeat } => {
+                Address::String(StringAddress { source, address_size, repeat }) => {
                     let theirs_repeats = theirs.has_rep_prefix() || theirs.has_repne_prefix();
                     assert_eq!(repeat.is_some(), theirs_repeats, "{theirs} {bytes:02x?}");
                     if matches!(ours.operation, Operation::MoveString | Operation::LoadString) {

@@ -19,7 +19,7 @@ fn reads_and_writes_what_the_guest_sees() {
             assert_eq!(memory.read_u64(gpa).unwrap().to_le_bytes(), *b"hello, w");
             assert_eq!(memory.read_u32(gpa).unwrap().to_le_bytes(), *b"hell");
         }
-        assert_eq!(memory.read_code_16(0).unwrap()[..13], *b"hello, world!");
+        assert_eq!(memory.read_code_16(0).unwrap().map(u64::to_le_bytes).concat()[..13], *b"hello, world!");
         assert!(memory.read_code_16(0xff1).is_err());
     }
 }

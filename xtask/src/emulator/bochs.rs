@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Boot, Status};
+use crate::machines::Vendor;
 use crate::rom;
 use crate::setup::Emulators;
 
@@ -18,11 +19,18 @@ pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result
     let directory = &boot.directory;
     fs::write(directory.join("cmdline.bin"), padded(command_line))?;
     fs::write(directory.join("bochsrc"), configuration(boot))?;
-    // Bochs' orders: continue, and, when the magic break stops it, quit.
-    fs::write(directory.join("rc"), "c\nq\n")?;
+    fs::write(directory.join("rc"), orders(boot.machine.vendor))?;
     let mut command = Command::new(program);
     command.args(["-q", "-f", "bochsrc", "-rc", "rc"]).env("TERM", "dumb");
     Ok(command)
+}
+
+/// What Bochs does when it stops: at first and after every stop it continues, until it quits. The magic break at the image's
+/// end stops it; on SVM so does a guest's triple fault, before Bochs gives it to the host as an exit. The image's end breaks
+/// again and again, so some orders too many do no harm.
+fn orders(vendor: Vendor) -> String {
+    let stops = if vendor == Vendor::Svm { 32 } else { 1 };
+    "c\n".repeat(stops) + "q\n"
 }
 
 /// The command line as the bytes that are put into memory.
@@ -33,9 +41,19 @@ fn padded(command_line: &str) -> Vec<u8> {
     bytes
 }
 
+/// What a panic does. Bochs calls an SVM guest's triple fault a panic of the CPU, and goes on as it should when told to.
+fn panics(vendor: Vendor, cpus: u32) -> String {
+    let mut panics = "action=fatal".to_owned();
+    if vendor == Vendor::Svm {
+        (0..cpus).for_each(|cpu| panics.push_str(&format!(", CPU{cpu}=report")));
+    }
+    panics
+}
+
 /// The configuration of one run.
 fn configuration(boot: &Boot) -> String {
     let (rom, model, cpus) = (boot.image.rom.display(), &boot.machine.model, boot.cpus);
+    let panic = panics(boot.machine.vendor, cpus);
     format!(
         "config_interface: textconfig\n\
          display_library: term\n\
@@ -49,7 +67,7 @@ fn configuration(boot: &Boot) -> String {
          port_e9_hack: enabled=1\n\
          speaker: enabled=0\n\
          log: bochs.log\n\
-         panic: action=fatal\n\
+         panic: {panic}\n\
          error: action=report\n\
          info: action=report\n\
          debug: action=ignore\n",
@@ -91,6 +109,7 @@ mod tests {
             "romimage: file=/i/rom.bin, address=0xffe00000",
             "optramimage1: file=cmdline.bin, address=0x90000",
             "magic_break: enabled=1",
+            "panic: action=fatal",
             "clock: sync=none, time0=1000000000",
             "com1: enabled=1, mode=file, dev=serial.log",
         ] {
@@ -98,6 +117,15 @@ mod tests {
         }
         assert!(text.contains("\ncpu: model=corei7_icelake_u, count=2, "), "{text}");
         assert!(text.lines().all(|line| !line.starts_with(' ')), "{text}");
+    }
+
+    #[test]
+    fn triple_faults_of_svm_guests_do_not_end_bochs() {
+        assert_eq!(panics(Vendor::Vmx, 2), "action=fatal");
+        assert_eq!(panics(Vendor::Svm, 1), "action=fatal, CPU0=report");
+        assert_eq!(panics(Vendor::Svm, 2), "action=fatal, CPU0=report, CPU1=report");
+        assert_eq!(orders(Vendor::Vmx), "c\nq\n");
+        assert!(orders(Vendor::Svm).starts_with("c\nc\n"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{Context, Wanted, numbers};
 use crate::emulator::{self, Boot, Ended, Status};
 use crate::image::{self, Image, Variant};
 use crate::log::{Log, Scenario, Verdict};
-use crate::machines::{self, Machine, Machines, Use};
+use crate::machines::{self, Expected, Machine, Machines, Use};
 use crate::report::{Outcome, Report};
 use crate::setup::{self, Emulators};
 use crate::transcript;
@@ -97,6 +97,11 @@ impl Plan {
             }
         };
         let plain = build(Variant::Plain, "image: the plain build");
+        if plain.is_none() {
+            let skipped = Outcome::Counted { passed: 0, failed: 0, skipped: self.jobs.len(), detail: String::new() };
+            report.add("machine: everything that boots the image", skipped, Duration::ZERO);
+            return;
+        }
         let counting = self.jobs.iter().any(|job| job.what == What::Bench);
         let counting = if counting { build(Variant::Counting, "image: the counting build") } else { None };
         let bench = Bench { plan: self, context, emulators, plain, counting };
@@ -149,7 +154,7 @@ impl Bench<'_> {
             }
             What::One(scenario) => {
                 let ended = self.boot(job, plain, &format!("scenario={scenario}"), machines.cpus(scenario))?;
-                alone(&ended, scenario, &self.plan.transcripts[scenario], job.machine.refusal(scenario))
+                alone(&ended, scenario, &self.plan.transcripts[scenario], job.machine.expects(scenario))
             }
             What::All => {
                 let cpus = self.plan.transcripts.keys().map(|scenario| machines.cpus(scenario)).max().unwrap_or(1);
@@ -188,17 +193,13 @@ impl Bench<'_> {
     /// Every scenario of one boot must have gone as it goes alone.
     fn judge_all(&self, job: &Job, ended: &Ended) -> Outcome {
         let log = Log::parse(&ended.log);
-        let refuses = self.plan.transcripts.keys().any(|scenario| job.machine.refusal(scenario).is_some());
-        if let Some(outcome) = if refuses { stopped(ended) } else { whole(ended) } {
+        if let Some(outcome) = whole(ended) {
             return outcome;
         }
-        for (scenario, expected) in &self.plan.transcripts {
-            let outcome = judge(log.scenario(scenario), expected, job.machine.refusal(scenario), &ended.log);
-            if outcome != Outcome::Passed {
-                return outcome;
-            }
-        }
-        Outcome::Passed
+        let outcomes = self.plan.transcripts.iter().map(|(scenario, expected)| {
+            judge(log.scenario(scenario), expected, job.machine.expects(scenario), &ended.log)
+        });
+        outcomes.into_iter().find(|outcome| matches!(outcome, Outcome::Failed(_))).unwrap_or(Outcome::Passed)
     }
 }
 
@@ -220,29 +221,32 @@ fn whole(ended: &Ended) -> Option<Outcome> {
     })
 }
 
-/// A run of one scenario. After a refusal that was expected the run as a whole may end either way.
-fn alone(ended: &Ended, scenario: &str, expected: &str, refusal: Option<&str>) -> Outcome {
+/// A run of one scenario: as expected, and a success as a whole.
+fn alone(ended: &Ended, scenario: &str, transcript: &str, expected: Expected) -> Outcome {
     if let Some(outcome) = stopped(ended) {
         return outcome;
     }
-    let outcome = judge(Log::parse(&ended.log).scenario(scenario), expected, refusal, &ended.log);
-    match (outcome, refusal) {
-        (Outcome::Passed, None) => whole(ended).unwrap_or(Outcome::Passed),
-        (outcome, _) => outcome,
+    match judge(Log::parse(&ended.log).scenario(scenario), transcript, expected, &ended.log) {
+        failed @ Outcome::Failed(_) => failed,
+        outcome => whole(ended).unwrap_or(outcome),
     }
 }
 
 /// One scenario, as its machine and its transcript want it.
-fn judge(said: Option<&Scenario>, expected: &str, refusal: Option<&str>, log: &str) -> Outcome {
+fn judge(said: Option<&Scenario>, transcript: &str, expected: Expected, log: &str) -> Outcome {
     let Some(said) = said else { return failure("the image says nothing of this scenario", log) };
-    match (&said.verdict, refusal) {
-        (Verdict::Refused(reason), Some(text)) if reason.contains(text) => Outcome::Passed,
-        (verdict, Some(text)) => failure(&format!("expected a refusal that names `{text}`, got: {verdict}"), log),
-        (Verdict::Ok, None) => match transcript::difference(expected, &said.guest) {
+    match (&said.verdict, expected) {
+        (Verdict::Ok, Expected::Ok) => match transcript::difference(transcript, &said.guest) {
             None => Outcome::Passed,
             Some(difference) => failure(&difference, log),
         },
-        (verdict, None) => failure(&verdict.to_string(), log),
+        (Verdict::Refused(reason), Expected::Refused(text)) if reason.contains(text) => Outcome::Passed,
+        (Verdict::Skipped(reason), Expected::Skipped) => Outcome::Skipped(reason.clone()),
+        (verdict, Expected::Ok) => failure(&verdict.to_string(), log),
+        (verdict, Expected::Refused(text)) => {
+            failure(&format!("expected a refusal that names `{text}`, got: {verdict}"), log)
+        }
+        (verdict, Expected::Skipped) => failure(&format!("expected to be skipped, got: {verdict}"), log),
     }
 }
 
@@ -281,20 +285,29 @@ mod tests {
     #[test]
     fn a_scenario_needs_its_verdict_and_its_transcript() {
         let good = said(Verdict::Ok, &["a"]);
-        assert_eq!(judge(Some(&good), "a\n", None, ""), Outcome::Passed);
-        assert!(matches!(judge(Some(&good), "b\n", None, ""), Outcome::Failed(_)));
-        assert!(matches!(judge(None, "a\n", None, ""), Outcome::Failed(_)));
-        assert!(matches!(judge(Some(&said(Verdict::Failed("x".into()), &["a"])), "a\n", None, ""), Outcome::Failed(_)));
-        assert!(matches!(judge(Some(&said(Verdict::Skipped("x".into()), &[])), "", None, ""), Outcome::Failed(_)));
+        assert_eq!(judge(Some(&good), "a\n", Expected::Ok, ""), Outcome::Passed);
+        assert!(matches!(judge(Some(&good), "b\n", Expected::Ok, ""), Outcome::Failed(_)));
+        assert!(matches!(judge(None, "a\n", Expected::Ok, ""), Outcome::Failed(_)));
+        assert!(matches!(
+            judge(Some(&said(Verdict::Failed("x".into()), &["a"])), "a\n", Expected::Ok, ""),
+            Outcome::Failed(_)
+        ));
+        assert!(matches!(
+            judge(Some(&said(Verdict::Skipped("x".into()), &[])), "", Expected::Ok, ""),
+            Outcome::Failed(_)
+        ));
     }
 
     #[test]
     fn a_refusal_must_be_expected_and_name_its_reason() {
         let refused = said(Verdict::Refused("this CPU has no unrestricted guest".into()), &[]);
-        assert_eq!(judge(Some(&refused), "a\n", Some("unrestricted guest"), ""), Outcome::Passed);
-        assert!(matches!(judge(Some(&refused), "a\n", Some("EPT"), ""), Outcome::Failed(_)));
-        assert!(matches!(judge(Some(&refused), "a\n", None, ""), Outcome::Failed(_)));
-        assert!(matches!(judge(Some(&said(Verdict::Ok, &["a"])), "a\n", Some("EPT"), ""), Outcome::Failed(_)));
+        assert_eq!(judge(Some(&refused), "a\n", Expected::Refused("unrestricted guest"), ""), Outcome::Passed);
+        assert!(matches!(judge(Some(&refused), "a\n", Expected::Refused("EPT"), ""), Outcome::Failed(_)));
+        assert!(matches!(judge(Some(&refused), "a\n", Expected::Ok, ""), Outcome::Failed(_)));
+        assert!(matches!(
+            judge(Some(&said(Verdict::Ok, &["a"])), "a\n", Expected::Refused("EPT"), ""),
+            Outcome::Failed(_)
+        ));
     }
 
     #[test]
@@ -309,11 +322,13 @@ mod tests {
     #[test]
     fn one_scenario_alone_must_end_well_too() {
         let failed = ended(Status::Stopped("code 35".into()), "SCENARIO real: ok\nRESULT: FAILED frames are missing\n");
-        assert!(matches!(alone(&failed, "real", "", None), Outcome::Failed(_)));
-        let refused = ended(Status::Stopped("code 35".into()), "SCENARIO real: REFUSED no EPT\nRESULT: FAILED real\n");
-        assert_eq!(alone(&refused, "real", "a\n", Some("EPT")), Outcome::Passed);
+        assert!(matches!(alone(&failed, "real", "", Expected::Ok), Outcome::Failed(_)));
+        let refused = ended(Status::Finished, "SCENARIO real: REFUSED no EPT\nRESULT: ok\n");
+        assert_eq!(alone(&refused, "real", "a\n", Expected::Refused("EPT")), Outcome::Passed);
+        let skipped = ended(Status::Finished, "SCENARIO real: SKIPPED why\nRESULT: ok\n");
+        assert_eq!(alone(&skipped, "real", "a\n", Expected::Skipped), Outcome::Skipped("why".into()));
         let fine = ended(Status::Finished, "SCENARIO real: ok\nRESULT: ok\n");
-        assert_eq!(alone(&fine, "real", "", None), Outcome::Passed);
+        assert_eq!(alone(&fine, "real", "", Expected::Ok), Outcome::Passed);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl GuestMemory {
 
     /// Writes a number of 32 bits to the guest's memory, which a running guest sees.
     pub fn write_u32(&mut self, address: u64, value: u32) {
-        assert!(address % 4 == 0 && address < RAM_SIZE);
+        assert!(address.is_multiple_of(4) && address < RAM_SIZE);
         // SAFETY: inside the block, and aligned.
         unsafe { self.ram.pointer().add(address as usize).cast::<u32>().write_volatile(value) };
     }
