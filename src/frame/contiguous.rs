@@ -276,7 +276,9 @@ mod tests {
     #[test]
     fn a_registered_allocator_comes_first() {
         static ODD: ContiguousAllocator = ContiguousAllocator {
-            alloc: |_| Test::alloc_frame().and(FREE.with_borrow(|(_, base)| Some(PhysAddr::from(*base + 100 * PAGE_SIZE_4K)))),
+            alloc: |_| {
+                Test::alloc_frame().and(FREE.with_borrow(|(_, base)| Some(PhysAddr::from(*base + 100 * PAGE_SIZE_4K))))
+            },
             dealloc: |first, frames| {
                 assert_eq!((number(first.as_usize() as u64), frames), (100, 3));
                 Test::dealloc_frame(FREE.with_borrow(|(_, base)| PhysAddr::from(*base)));

@@ -26,8 +26,8 @@ pub use self::{
 };
 pub use self::{
     instruction::{
-        Address, Arithmetic, BitIndex, BitOperation, Condition, MmioInstruction, Operation, Register, Source, StringAddress,
-        Unary,
+        Address, Arithmetic, BitIndex, BitOperation, Condition, MmioInstruction, Operation, Register, Source,
+        StringAddress, Unary,
     },
     modrm::MemoryOperand,
     padded::Padded,

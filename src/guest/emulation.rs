@@ -4,12 +4,13 @@
 //! the last step; an emulation that the VMM does not answer is given up, and the guest executes the instruction again.
 
 use super::{
-    decode::{DecodeError, MmioInstruction},
+    decode::Operation,
     events::Event,
     fetch::{CodeAddress, InstructionBytes},
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFault, MemoryFaultReason, NestedRoot},
     mmio::{MmioContext, MmioEmulation, MmioError, MmioStep, Segments},
+    registers::{GuestRegisters, RegisterIndex},
     segmentation::{CodeSize, SegmentRegister},
     state::{GuestState, Pending},
     string_io::{Element, StringContext, StringIo},
@@ -56,8 +57,16 @@ pub(crate) enum Progress {
 }
 
 /// An emulation between two runs.
+#[derive(Debug)]
+pub(crate) struct Emulation {
+    stage: Stage,
+    /// The instruction at a device. It stays in its place: it is large, and this is a hot path of many guests.
+    mmio: MmioEmulation,
+}
+
+/// How far an emulation has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) enum Emulation {
+enum Stage {
     /// There is none.
     #[default]
     None,
@@ -66,24 +75,61 @@ pub(crate) enum Emulation {
     /// OUTS: the VMM got the element.
     Out { io: StringIo, length: u8 },
     /// The VMM reads a device.
-    MmioRead(MmioEmulation),
+    MmioRead,
     /// The VMM has written to a device.
-    MmioWritten(MmioEmulation),
+    MmioWritten,
+}
+
+impl Emulation {
+    pub(crate) const NONE: Self = Self { stage: Stage::None, mmio: MmioEmulation::EMPTY };
+
+    /// Whether the next run goes on with one.
+    #[inline(always)]
+    pub(crate) fn is_active(&self) -> bool {
+        !matches!(self.stage, Stage::None)
+    }
+
+    /// The VMM's value for a read. An instruction that only loads it into a register is done then, and its length is the
+    /// result; any other goes on at the next run, which has the guest's flags at hand.
+    #[inline]
+    pub(crate) fn answer(&mut self, value: u64, registers: &mut GuestRegisters) -> Option<u8> {
+        match (self.stage, self.mmio.instruction.operation) {
+            (Stage::MmioRead, Operation::Load { register, .. }) if register.index != RegisterIndex::RSP => {
+                self.stage = Stage::None;
+                match self.mmio.read_done(value, registers, &mut Rflags::empty()) {
+                    MmioStep::Done { skip } => skip,
+                    // A load has one step.
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The guest's memory, for the time of one exit.
+///
+/// # Safety
+/// The result must not outlive the handling of the exit: the VMM may change the table afterwards. `root` is what
+/// `set_nested_root` was given.
+unsafe fn memory_of<'a, C: Cpu, S: FrameSource>(root: Option<u64>) -> Option<GuestMemory<'a, S>> {
+    let nested = NestedRoot {
+        root: memory_addr::PhysAddr::from(root? as usize),
+        format: C::FORMAT,
+        accessed_dirty: C::ACCESSED_DIRTY,
+        // What is uncacheable is a device of the host, which a read may change.
+        refuse_uncacheable: true,
+    };
+    // SAFETY: whoever called `set_nested_root` promised that the table is of this format, and that it and the memory it maps
+    // stay as long as the vCPU uses it; both can be reached by `phys_to_virt`.
+    Some(unsafe { GuestMemory::new(nested) })
 }
 
 impl<S: FrameSource> GuestState<S> {
     /// The guest's memory, for the time of this exit.
     pub(crate) fn memory<C: Cpu>(&self) -> Option<GuestMemory<'_, S>> {
-        let root = NestedRoot {
-            root: memory_addr::PhysAddr::from(self.nested_root? as usize),
-            format: C::FORMAT,
-            accessed_dirty: C::ACCESSED_DIRTY,
-            // What is uncacheable is a device of the host, which a read may change.
-            refuse_uncacheable: true,
-        };
-        // SAFETY: whoever called `set_nested_root` promised that the table is of this format, and that it and the memory
-        // it maps stay as long as the vCPU uses it; both can be reached by `phys_to_virt`.
-        Some(unsafe { GuestMemory::new(root) })
+        // SAFETY: the borrow ends before the VMM runs again, and the root is `set_nested_root`'s.
+        unsafe { memory_of::<C, S>(self.nested_root) }
     }
 
     /// The next element of INS or OUTS.
@@ -96,11 +142,11 @@ impl<S: FrameSource> GuestState<S> {
         match io.start(&mut memory, &self.registers, &context) {
             Ok(Element::None) => Progress::Skip(length),
             Ok(Element::Out(data)) => {
-                self.emulation = Emulation::Out { io, length };
+                self.emulation.stage = Stage::Out { io, length };
                 Progress::Exit(VmExit::IoWrite { port, width: io.width, data })
             }
             Ok(Element::In(span)) => {
-                self.emulation = Emulation::In { io, span, length };
+                self.emulation.stage = Stage::In { io, span, length };
                 self.pending = Pending::Emulation;
                 Progress::Exit(VmExit::IoRead { port, width: io.width })
             }
@@ -112,25 +158,25 @@ impl<S: FrameSource> GuestState<S> {
     #[cold]
     pub(crate) fn resume<C: Cpu>(&mut self, cpu: &mut C) -> Progress {
         let answer = self.answer.take();
-        match (core::mem::take(&mut self.emulation), answer) {
-            (Emulation::Out { io, length }, _) => self.after_element(cpu, io, length),
-            (Emulation::In { io, span, length }, Some(value)) => {
+        match (core::mem::take(&mut self.emulation.stage), answer) {
+            (Stage::Out { io, length }, _) => self.after_element(cpu, io, length),
+            (Stage::In { io, span, length }, Some(value)) => {
                 let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
                 match io.store(&mut memory, &span, value as u32) {
                     Ok(()) => self.after_element(cpu, io, length),
                     Err(fault) => memory_fault(&fault),
                 }
             }
-            (Emulation::MmioRead(mut emulation), Some(value)) => {
-                let step = self.step(cpu, |registers, rflags| emulation.read_done(value, registers, rflags));
-                self.follow(cpu, emulation, step)
+            (Stage::MmioRead, Some(value)) => {
+                let step = self.step(cpu, |mmio, registers, rflags| mmio.read_done(value, registers, rflags));
+                self.follow(cpu, step)
             }
-            (Emulation::MmioWritten(mut emulation), _) => {
-                let step = self.step(cpu, |registers, rflags| emulation.write_done(registers, rflags));
-                self.follow(cpu, emulation, step)
+            (Stage::MmioWritten, _) => {
+                let step = self.step(cpu, MmioEmulation::write_done);
+                self.follow(cpu, step)
             }
             // Nothing was asked, or nothing answered.
-            (Emulation::None | Emulation::In { .. } | Emulation::MmioRead(_), _) => Progress::Again,
+            (Stage::None | Stage::In { .. } | Stage::MmioRead, _) => Progress::Again,
         }
     }
 
@@ -146,18 +192,27 @@ impl<S: FrameSource> GuestState<S> {
         if fault.access.fetch || fault.table_walk || self.events.is_delivering() {
             return Err(Error::Unsupported("a device as code, page table or stack"));
         }
-        self.registers.rsp = cpu.rsp();
-        let mut memory = self.memory::<C>().ok_or(Error::BadState("the vCPU has no nested page table"))?;
+        // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
+        let memory = unsafe { memory_of::<C, S>(self.nested_root) };
+        let mut memory = memory.ok_or(Error::BadState("the vCPU has no nested page table"))?;
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         const GONE: Error = Error::BadState("the guest's instruction cannot be read any more");
-        let mut bytes = InstructionBytes::fetch(&mut memory, &paging, code).map_err(|_| GONE)?;
-        let decoded = bytes.decode(&mut memory, &paging, code, |bytes| MmioInstruction::decode(bytes, size));
-        let instruction = decoded.map_err(|_| GONE)?.map_err(|_: DecodeError| {
-            log::debug!("no emulation of {:02x?}", bytes.as_slice());
-            Error::Unsupported("emulation of the guest's instruction")
-        })?;
-        let rflags = if instruction.uses_flags() { cpu.rflags() } else { Rflags::empty() };
+        let mut bytes = InstructionBytes::EMPTY;
+        if bytes.fetch_into(&mut memory, &paging, code).is_err() {
+            return Err(GONE);
+        }
+        let mmio = &mut self.emulation.mmio;
+        match bytes.decode_mmio(&mut memory, &paging, code, &mut mmio.instruction) {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                log::debug!("no emulation of {:02x?}", bytes.as_slice());
+                return Err(Error::Unsupported("emulation of the guest's instruction"));
+            }
+            Err(_) => return Err(GONE),
+        }
+        self.registers.rsp = cpu.rsp();
+        let rflags = if mmio.instruction.uses_flags() { cpu.rflags() } else { Rflags::empty() };
         let context = MmioContext {
             gpa: fault.gpa,
             write: fault.access.write,
@@ -169,34 +224,31 @@ impl<S: FrameSource> GuestState<S> {
             paging: &paging,
             privilege: cpu.privilege(),
         };
-        let begun = MmioEmulation::begin(instruction, &context, &mut memory);
-        let (emulation, step) = begun.map_err(|error| match error {
-            MmioError::Changed => GONE,
-            MmioError::CrossesPage => Error::Unsupported("an access to a device that crosses a page"),
-            MmioError::Access(_) => Error::Unsupported("an access to a device whose other operand faults"),
-        })?;
-        match step {
-            MmioStep::Read { gpa, width } => Ok(self.ask_for_read(emulation, &instruction, gpa, width)),
-            MmioStep::Write { gpa, width, data } => {
-                self.emulation = Emulation::MmioWritten(emulation);
+        match mmio.start(&context, &mut memory) {
+            Ok(MmioStep::Read { gpa, width }) => Ok(self.ask_for_read(gpa, width)),
+            Ok(MmioStep::Write { gpa, width, data }) => {
                 self.pending = Pending::None;
+                if let Operation::Store { .. } = mmio.instruction.operation {
+                    // Nothing is left to do behind it.
+                    self.skip = mmio.instruction.length;
+                } else {
+                    self.emulation.stage = Stage::MmioWritten;
+                }
                 Ok(VmExit::MmioWrite { gpa, width, data })
             }
-            // An emulation does not begin in this way.
-            MmioStep::Store { .. } | MmioStep::Done { .. } => Err(GONE),
+            // An emulation does not begin in this way, or another CPU changed the instruction.
+            Ok(MmioStep::Store { .. } | MmioStep::Done { .. }) | Err(MmioError::Changed) => Err(GONE),
+            Err(MmioError::CrossesPage) => Err(Error::Unsupported("an access to a device that crosses a page")),
+            Err(MmioError::Access(_)) => {
+                Err(Error::Unsupported("an access to a device whose other operand faults"))
+            }
         }
     }
 
-    fn ask_for_read(
-        &mut self,
-        emulation: MmioEmulation,
-        instruction: &MmioInstruction,
-        gpa: u64,
-        width: crate::Width,
-    ) -> VmExit {
-        self.emulation = Emulation::MmioRead(emulation);
+    fn ask_for_read(&mut self, gpa: u64, width: crate::Width) -> VmExit {
+        self.emulation.stage = Stage::MmioRead;
         self.pending = Pending::Emulation;
-        match instruction.destination() {
+        match self.emulation.mmio.instruction.destination() {
             Some((register, register_width, sign_extend)) => {
                 VmExit::MmioRead { gpa, width, register: Some(register), register_width, sign_extend }
             }
@@ -208,12 +260,12 @@ impl<S: FrameSource> GuestState<S> {
     fn step<C: Cpu>(
         &mut self,
         cpu: &mut C,
-        step: impl FnOnce(&mut super::registers::GuestRegisters, &mut Rflags) -> MmioStep,
+        step: impl FnOnce(&mut MmioEmulation, &mut GuestRegisters, &mut Rflags) -> MmioStep,
     ) -> MmioStep {
         let (rsp, old) = (cpu.rsp(), cpu.rflags());
         let mut rflags = old;
         self.registers.rsp = rsp;
-        let next = step(&mut self.registers, &mut rflags);
+        let next = step(&mut self.emulation.mmio, &mut self.registers, &mut rflags);
         if self.registers.rsp != rsp {
             cpu.set_rsp(self.registers.rsp);
         }
@@ -223,13 +275,13 @@ impl<S: FrameSource> GuestState<S> {
         next
     }
 
-    fn follow<C: Cpu>(&mut self, cpu: &mut C, mut emulation: MmioEmulation, mut step: MmioStep) -> Progress {
+    fn follow<C: Cpu>(&mut self, cpu: &mut C, mut step: MmioStep) -> Progress {
         loop {
             match step {
                 MmioStep::Done { skip: Some(length) } => return Progress::Skip(length),
                 MmioStep::Done { skip: None } => return Progress::Again,
                 MmioStep::Write { gpa, width, data } => {
-                    self.emulation = Emulation::MmioWritten(emulation);
+                    self.emulation.stage = Stage::MmioWritten;
                     return Progress::Exit(VmExit::MmioWrite { gpa, width, data });
                 }
                 MmioStep::Store { span, data } => {
@@ -238,7 +290,7 @@ impl<S: FrameSource> GuestState<S> {
                         return memory_fault(&fault);
                     }
                     // What follows a store is no store: this ends.
-                    step = self.step(cpu, |registers, rflags| emulation.write_done(registers, rflags));
+                    step = self.step(cpu, MmioEmulation::write_done);
                 }
                 // No instruction reads a device twice.
                 MmioStep::Read { .. } => return Progress::Again,

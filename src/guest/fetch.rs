@@ -1,5 +1,8 @@
 //! The bytes of the guest's current instruction.
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     decode::{DecodeError, MAX_LENGTH, MmioInstruction, Padded},
     memory::GuestMemory,

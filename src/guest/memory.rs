@@ -409,13 +409,7 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
     }
 
     #[inline(always)]
-    fn remember(
-        &mut self,
-        gpa: u64,
-        mask: u64,
-        leaf: LeafEntry,
-        allowed: u64,
-    ) -> Option<(NonNull<u8>, LeafEntry)> {
+    fn remember(&mut self, gpa: u64, mask: u64, leaf: LeafEntry, allowed: u64) -> Option<(NonNull<u8>, LeafEntry)> {
         if self.is_refused(leaf.value) {
             self.reason = MemoryFaultReason::Device;
             return None;

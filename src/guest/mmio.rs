@@ -9,11 +9,16 @@
 //! here.
 
 mod alu;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+mod native;
 #[cfg(test)]
 mod tests;
 
 use super::{
-    decode::{Address, Arithmetic, BitIndex, BitOperation, MemoryOperand, MmioInstruction, Operation, Register, Repeat, StringAddress},
+    decode::{
+        Address, Arithmetic, BitIndex, BitOperation, MemoryOperand, MmioInstruction, Operation, Register, Repeat,
+        StringAddress,
+    },
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFaultReason},
     registers::{GuestRegisters, RegisterIndex, Segment},
@@ -133,10 +138,7 @@ const PAGE: u64 = 0x1000;
 impl MmioInstruction {
     /// Whether it reads or writes RFLAGS: if not, the caller need not fetch it.
     pub fn uses_flags(&self) -> bool {
-        !matches!(
-            self.operation,
-            Operation::Load { .. } | Operation::Store { .. } | Operation::Exchange(_)
-        )
+        !matches!(self.operation, Operation::Load { .. } | Operation::Store { .. } | Operation::Exchange(_))
     }
 
     /// Where a read goes: the register, how much of it is written, and whether the value is sign-extended to that. `None`
@@ -154,13 +156,8 @@ impl MmioInstruction {
 
 impl MmioEmulation {
     /// Room for one.
-    pub const EMPTY: Self = Self {
-        instruction: MmioInstruction::EMPTY,
-        gpa: 0,
-        target: Target::None,
-        value: 0,
-        rflags: Rflags::empty(),
-    };
+    pub const EMPTY: Self =
+        Self { instruction: MmioInstruction::EMPTY, gpa: 0, target: Target::None, value: 0, rflags: Rflags::empty() };
 
     /// Starts the emulation of an instruction that accessed a device.
     ///
@@ -376,7 +373,9 @@ impl MmioEmulation {
                 Target::None => self.done(),
             },
             // The others do not read.
-            Operation::Load { .. } | Operation::Store { .. } | Operation::StoreString | Operation::Set(_) => self.done(),
+            Operation::Load { .. } | Operation::Store { .. } | Operation::StoreString | Operation::Set(_) => {
+                self.done()
+            }
         }
     }
 
@@ -512,4 +511,3 @@ fn sign_extended(value: u64, width: Width) -> u64 {
 fn swapped(value: u64, width: Width) -> u64 {
     (value & width.mask()).swap_bytes() >> (64 - 8 * width.bytes() as u32)
 }
-

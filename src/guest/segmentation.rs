@@ -155,8 +155,8 @@ impl SegmentAccess<'_> {
         let limit = u64::from(self.segment.limit);
         let last = self.offset.saturating_add(self.bytes.saturating_sub(1));
         let segment_type = self.segment_type();
-        let expands_down = !segment_type.contains(SegmentType::CODE)
-            && segment_type.contains(SegmentType::EXPAND_DOWN_OR_CONFORMING);
+        let expands_down =
+            !segment_type.contains(SegmentType::CODE) && segment_type.contains(SegmentType::EXPAND_DOWN_OR_CONFORMING);
         if expands_down {
             let top = if self.segment.rights.contains(SegmentAccessRights::DB) { 0xffff_ffff } else { 0xffff };
             self.offset > limit && last <= top

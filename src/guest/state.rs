@@ -93,7 +93,7 @@ impl<S: FrameSource> GuestState<S> {
             debug: crate::guest::state::DEBUG_RESET,
             cr2: 0,
             pending: Pending::None,
-            emulation: Emulation::None,
+            emulation: Emulation::NONE,
             answer: None,
             skip: 0,
             cpu: None,
@@ -115,11 +115,14 @@ impl<S: FrameSource> GuestState<S> {
                 self.registers.set_edx_eax(value);
                 length
             }
-            Pending::Emulation => {
-                self.answer = Some(value);
-                self.pending = Pending::None;
-                return Ok(());
-            }
+            Pending::Emulation => match self.emulation.answer(value, &mut self.registers) {
+                Some(length) => length,
+                None => {
+                    self.answer = Some(value);
+                    self.pending = Pending::None;
+                    return Ok(());
+                }
+            },
             _ => return Err(Error::BadState("no read waits for a value")),
         };
         self.pending = Pending::None;

@@ -6,6 +6,9 @@
 //!
 //! SDM volume 2, "INS/INSB/INSW/INSD", "OUTS/OUTSB/OUTSW/OUTSD".
 
+#[cfg(test)]
+mod tests;
+
 use super::{
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFault},

@@ -49,6 +49,10 @@ pub enum LinearAccess {
     /// A data write.
     Write(Privilege),
     /// An instruction fetch.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no emulation fetches what the CPU has not; the walk knows it all the same")
+    )]
     Fetch(Privilege),
 }
 
@@ -390,15 +394,16 @@ impl Paging {
         };
         let mut error_code = code;
         if write {
-            error_code = error_code | PageFaultErrorCode::W;
+            error_code |= PageFaultErrorCode::W;
         }
         if privilege.is_some_and(|privilege| privilege.user) {
-            error_code = error_code | PageFaultErrorCode::U;
+            error_code |= PageFaultErrorCode::U;
         }
         // Fetches are told apart only where a fetch can fault for being one.
-        let tells_fetches = self.cr4.contains(Cr4::SMEP) || self.cr4.contains(Cr4::PAE) && self.efer.contains(Efer::NXE);
+        let tells_fetches =
+            self.cr4.contains(Cr4::SMEP) || self.cr4.contains(Cr4::PAE) && self.efer.contains(Efer::NXE);
         if fetch && tells_fetches {
-            error_code = error_code | PageFaultErrorCode::I;
+            error_code |= PageFaultErrorCode::I;
         }
         WalkFault::PageFault(PageFault { error_code, address: linear })
     }

@@ -5,7 +5,6 @@
 use super::format::EntryFormat;
 use crate::spec::intel::structures::{EptEntry, EptMemoryType};
 
-
 const RIGHTS: u64 = EptEntry::READ.bits() | EptEntry::WRITE.bits() | EptEntry::EXECUTE.bits();
 
 /// See [`EntryFormat`].

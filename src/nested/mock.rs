@@ -42,7 +42,14 @@ impl MockFrames {
         STATE.with_borrow(|state| state.live.len())
     }
 
-    /// Memory of that size, aligned to `align`, never given back: what a guest has for RAM.
+    /// Gives back what [`MockFrames::leak`] gave.
+    pub fn unleak(paddr: PhysAddr, size: usize, align: usize) {
+        let layout = Layout::from_size_align(size, align).expect("a layout");
+        // SAFETY: tests call it once, with what `leak` was called with.
+        unsafe { dealloc(paddr.as_usize() as *mut u8, layout) }
+    }
+
+    /// Memory of that size, aligned to `align`, for what a guest has for RAM.
     pub fn leak(size: usize, align: usize) -> PhysAddr {
         let layout = Layout::from_size_align(size, align).expect("a layout");
         // SAFETY: no test asks for size 0.

@@ -23,11 +23,11 @@ fn entry(table: &Table, gpa: u64) -> u64 {
 fn entries_are_what_the_cpu_expects() {
     let mut ept = Table::new(NestedFormat::Ept).unwrap();
     ept.map(0, host(0x1000), 0x1000, Permissions::ALL, MemoryType::WriteBack).unwrap();
-    assert_eq!(entry(&ept, 0), 0x1000 | 7 | 6 << 3);
+    assert_eq!(entry(&ept, 0), 0x1000 | 0b110_111);
     ept.map(0x1000, host(0x8000), 0x1000, Permissions::READ, MemoryType::Uncacheable).unwrap();
     assert_eq!(entry(&ept, 0x1000), 0x8000 | 1);
     ept.map(MIB2, host(MIB2), MIB2, Permissions::READ_WRITE, MemoryType::WriteBack).unwrap();
-    assert_eq!(entry(&ept, MIB2), MIB2 | 3 | 6 << 3 | 1 << 7);
+    assert_eq!(entry(&ept, MIB2), MIB2 | 0b1011_0011);
     let mut npt = Table::new(NestedFormat::Npt).unwrap();
     npt.map(0, host(0x1000), 0x1000, Permissions::ALL, MemoryType::WriteBack).unwrap();
     assert_eq!(entry(&npt, 0), 0x1000 | 7);
@@ -42,7 +42,15 @@ fn the_largest_pages_that_fit_are_used() {
     for format in FORMATS {
         let mut table = Table::new(format).unwrap();
         table.set_largest_page(PageSize::Size1G);
-        table.map(GIB - MIB2 - 0x1000, host(3 * GIB - MIB2 - 0x1000), GIB + MIB2 + 0x3000, Permissions::ALL, MemoryType::WriteBack).unwrap();
+        table
+            .map(
+                GIB - MIB2 - 0x1000,
+                host(3 * GIB - MIB2 - 0x1000),
+                GIB + MIB2 + 0x3000,
+                Permissions::ALL,
+                MemoryType::WriteBack,
+            )
+            .unwrap();
         for (gpa, size) in [
             (GIB - MIB2 - 0x1000, PageSize::Size4K),
             (GIB - MIB2, PageSize::Size2M),
@@ -136,7 +144,8 @@ fn agrees_with_a_model() {
         for _ in 0..60 {
             // Around a border of 1 GiB, within six pieces of 2 MiB.
             let base = GIB - 3 * MIB2;
-            let (first, pages) = if next(2) == 0 { (next(6) * 512, 512 * (1 + next(3))) } else { (next(3072), 1 + next(1500)) };
+            let (first, pages) =
+                if next(2) == 0 { (next(6) * 512, 512 * (1 + next(3))) } else { (next(3072), 1 + next(1500)) };
             let pages = pages.min(3072 - first);
             let (gpa, size) = (base + first * 4096, pages * 4096);
             let range: Vec<u64> = (0..pages).map(|page| gpa + page * 4096).collect();
@@ -153,7 +162,9 @@ fn agrees_with_a_model() {
                 }
                 2 => {
                     table.unmap(gpa, size).unwrap();
-                    range.iter().for_each(|page| drop(model.remove(page)));
+                    for page in &range {
+                        model.remove(page);
+                    }
                 }
                 _ => {
                     let full = range.iter().all(|page| model.contains_key(page));

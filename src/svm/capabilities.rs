@@ -2,7 +2,10 @@
 
 use raw_cpuid::native_cpuid::cpuid_count;
 
-use crate::{Error, Result, spec::amd::msrs::{Cpuid8000000aEax, Cpuid8000000aEdx}, count};
+use crate::{
+    Error, Result, count,
+    spec::amd::msrs::{Cpuid8000000aEax, Cpuid8000000aEdx},
+};
 
 /// The highest extended function that CPUID knows, in EAX.
 const HIGHEST_EXTENDED_FUNCTION: u32 = 0x8000_0000;

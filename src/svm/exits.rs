@@ -93,9 +93,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.stepped_over_nmi_return();
                 Outcome::Again
             }
-            ExitCode::EXCP17 => {
-                self.raise(Event::exception(ExceptionVector::AC, Some(self.vmcb.exitinfo1() as u32)))
-            }
+            ExitCode::EXCP17 => self.raise(Event::exception(ExceptionVector::AC, Some(self.vmcb.exitinfo1() as u32))),
             ExitCode::EXCP18 => {
                 // SAFETY: a machine check belongs to the host, which gets it as if it had happened right here.
                 self.let_host_in(|| unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) });
@@ -138,11 +136,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// An exit that needs the VMM, or that nobody knows: total, whatever the CPU reports.
     #[cold]
     pub(super) fn unhandled(&mut self) -> Outcome {
-        let unhandled = Unhandled {
-            code: self.vmcb.exitcode().0,
-            info1: self.vmcb.exitinfo1(),
-            info2: self.vmcb.exitinfo2(),
-        };
+        let unhandled =
+            Unhandled { code: self.vmcb.exitcode().0, info1: self.vmcb.exitinfo1(), info2: self.vmcb.exitinfo2() };
         self.leave(VmExit::Unhandled(unhandled))
     }
 
@@ -150,11 +145,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// save area after a refusal differs.
     #[cold]
     pub(super) fn entry_failed(&mut self, injected: Option<Event>) -> Outcome {
-        let failure = EntryFailure {
-            code: self.vmcb.exitcode().0,
-            qualification: self.vmcb.exitinfo1(),
-            instruction_error: 0,
-        };
+        let failure =
+            EntryFailure { code: self.vmcb.exitcode().0, qualification: self.vmcb.exitinfo1(), instruction_error: 0 };
         if !self.proven {
             let before = &self.backup;
             self.vmcb.copy_from(before);

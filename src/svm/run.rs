@@ -15,7 +15,7 @@ use crate::{
     guest::{
         debug,
         decode::DecodeError,
-        emulation::{Cpu, Emulation},
+        emulation::Cpu,
         events::Event,
         fetch::{CodeAddress, InstructionBytes},
         memory::GuestMemory,
@@ -49,7 +49,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         let length = core::mem::take(&mut self.guest.skip);
         if length != 0 {
             self.skip_by(length);
-        } else if !matches!(self.guest.emulation, Emulation::None)
+        } else if self.guest.emulation.is_active()
             && let Outcome::Exit = self.resume_emulation()
         {
             return Ok(self.exit);

@@ -2,10 +2,7 @@
 //!
 //! APM volume 2, "Intercept Operation", "Instruction Intercepts", "Nested Paging", "Virtualizing TPR".
 
-use super::{
-    capabilities::Capabilities,
-    vcpu::SvmVcpu,
-};
+use super::{capabilities::Capabilities, vcpu::SvmVcpu};
 use crate::{
     Result,
     frame::FrameSource,

@@ -2,6 +2,8 @@
 
 use core::{marker::PhantomData, sync::atomic::Ordering};
 
+use memory_addr::MemoryAddr;
+
 use super::{
     asid::Asid,
     capabilities::Capabilities,
@@ -124,7 +126,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// [`forget_nested_translations`](Self::forget_nested_translations) after an entry was removed. What is mapped is the
     /// guest's to change.
     pub unsafe fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
-        if root.as_usize() % memory_addr::PAGE_SIZE_4K != 0 {
+        if !memory_addr::MemoryAddr::is_aligned_4k(root) {
             return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
         }
         let root = root.as_usize() as u64;

@@ -5,7 +5,7 @@ use crate::{
     Result,
     exit::{EntryFailure, VmExit},
     frame::FrameSource,
-    guest::{emulation::Emulation, events::Event, registers::RegisterIndex, state::Pending},
+    guest::{events::Event, registers::RegisterIndex, state::Pending},
     host::{self, InterruptsOff},
     spec::{
         intel::{
@@ -44,7 +44,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped = false;
         if length != 0 {
             self.skip_by(vmcs, length.into());
-        } else if !matches!(self.guest.emulation, Emulation::None)
+        } else if self.guest.emulation.is_active()
             && let Some(exit) = self.resume_emulation(vmcs)
         {
             return exit;

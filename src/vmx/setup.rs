@@ -282,8 +282,13 @@ impl<S: FrameSource> VmxVcpu<S> {
         if let Some(witness) = vmcs.has() {
             vmcs.try_write_if(GUEST_IA32_PAT, PAT_RESET, witness).map_err(fail)?;
         }
-        let reset = SystemRegisters::start(StartState::RealMode { entry: 0 })?;
-        self.write_system(vmcs, &reset)
+        // As after reset, where the CPU can run a guest in real mode; where it cannot, a state that it can.
+        let start = if controls.unrestricted_guest() {
+            StartState::RealMode { entry: 0 }
+        } else {
+            StartState::Long { entry: 0, cr3: 0 }
+        };
+        self.write_system(vmcs, &SystemRegisters::start(start)?)
     }
 
     /// This CPU's host state, at each bind.

@@ -105,10 +105,19 @@ mod tests {
         let ax = |width| WordOperand::Register(RegisterIndex::RAX, width);
         assert_eq!(decode(&[0x0f, 0x01, 0xf0], CodeSize::Bits16), Some((ControlAccess::Lmsw(ax(Width::Word)), 3)));
         assert_eq!(decode(&[0x0f, 0x01, 0xe0], CodeSize::Bits32), Some((ControlAccess::Smsw(ax(Width::Dword)), 3)));
-        assert_eq!(decode(&[0x66, 0x0f, 0x01, 0xe0], CodeSize::Bits32), Some((ControlAccess::Smsw(ax(Width::Word)), 4)));
-        assert_eq!(decode(&[0x48, 0x0f, 0x01, 0xe0], CodeSize::Bits64), Some((ControlAccess::Smsw(ax(Width::Qword)), 4)));
+        assert_eq!(
+            decode(&[0x66, 0x0f, 0x01, 0xe0], CodeSize::Bits32),
+            Some((ControlAccess::Smsw(ax(Width::Word)), 4))
+        );
+        assert_eq!(
+            decode(&[0x48, 0x0f, 0x01, 0xe0], CodeSize::Bits64),
+            Some((ControlAccess::Smsw(ax(Width::Qword)), 4))
+        );
         let memory = decode(&[0x0f, 0x01, 0x36, 0x34, 0x12], CodeSize::Bits16);
-        assert!(matches!(memory, Some((ControlAccess::Lmsw(WordOperand::Memory(MemoryOperand { displacement: 0x1234, .. })), 5))));
+        assert!(matches!(
+            memory,
+            Some((ControlAccess::Lmsw(WordOperand::Memory(MemoryOperand { displacement: 0x1234, .. })), 5))
+        ));
         // LGDT is another matter.
         assert_eq!(decode(&[0x0f, 0x01, 0x16, 0x34, 0x12], CodeSize::Bits16), None);
     }

@@ -77,8 +77,7 @@ impl RawModRm {
         let lengths = if address_size == AddressSize::Bits16 { &LENGTHS_16 } else { &LENGTHS_32 };
         let length = lengths[self.modrm as usize];
         // A SIB byte without a base has a displacement where ModRM alone has none.
-        let sib_displacement =
-            self.modrm & 0xc7 == 4 && address_size != AddressSize::Bits16 && self.after[0] & 7 == 5;
+        let sib_displacement = self.modrm & 0xc7 == 4 && address_size != AddressSize::Bits16 && self.after[0] & 7 == 5;
         usize::from(length) + if sib_displacement { 4 } else { 0 }
     }
 

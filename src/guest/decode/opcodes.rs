@@ -4,10 +4,7 @@
 
 use super::{
     Arithmetic, BitIndex, BitOperation, Condition, DecodeError, MmioInstruction, Operation, Register, Source, Unary,
-    instruction::Place,
-    modrm::RawModRm,
-    padded::Padded,
-    prefixes::Prefixes,
+    instruction::Place, modrm::RawModRm, padded::Padded, prefixes::Prefixes,
 };
 use crate::{
     exit::Width,

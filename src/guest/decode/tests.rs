@@ -5,7 +5,7 @@ extern crate std;
 use std::{vec, vec::Vec};
 
 use iced_x86::{Code, Decoder as Iced, DecoderOptions, Instruction, Mnemonic, OpKind, Register as IcedRegister};
-use yaxpeax_arch::{AddressBase as _, Decoder as _, LengthedInstruction as _, U8Reader};
+use yaxpeax_arch::{Decoder as _, LengthedInstruction as _, U8Reader};
 
 use super::*;
 use crate::{
@@ -22,7 +22,7 @@ const CODES: [CodeSize; 3] = [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits
 /// The register and the part of it that another decoder names.
 fn same_register(ours: Register, theirs: IcedRegister) -> bool {
     let high = matches!(theirs, IcedRegister::AH | IcedRegister::CH | IcedRegister::DH | IcedRegister::BH);
-    let number = theirs.full_register().number() as usize;
+    let number = theirs.full_register().number();
     ours.index.number() == number && ours.width.bytes() == theirs.size() && ours.high == high
 }
 
@@ -42,7 +42,7 @@ fn same_operand(ours: &MemoryOperand, theirs: &Instruction, code: CodeSize) {
     let long = code == CodeSize::Bits64;
     let is = |index: Option<RegisterIndex>, theirs: IcedRegister| match index {
         None => matches!(theirs, IcedRegister::None | IcedRegister::RIP | IcedRegister::EIP),
-        Some(index) => theirs.is_gpr() && index.number() == theirs.full_register().number() as usize,
+        Some(index) => theirs.is_gpr() && index.number() == theirs.full_register().number(),
     };
     assert!(is(ours.base, theirs.memory_base()), "base of {theirs}");
     assert!(is(ours.index.map(|(index, _)| index), theirs.memory_index()), "index of {theirs}");
@@ -67,14 +67,14 @@ fn is_ours(theirs: &Instruction) -> bool {
     match theirs.mnemonic() {
         // Not those of segment, control and debug registers.
         Mov => memory && !theirs.op_register(0).is_segment_register() && !theirs.op_register(1).is_segment_register(),
-        Movzx | Movsx | Movsxd | Movnti | Movbe | Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Xchg | Xadd | Cmpxchg
-        | Inc | Dec | Not | Neg | Bt | Bts | Btr | Btc => memory,
-        Seta | Setae | Setb | Setbe | Sete | Setg | Setge | Setl | Setle | Setne | Setno | Setnp | Setns | Seto | Setp
-        | Sets => memory,
-        Cmova | Cmovae | Cmovb | Cmovbe | Cmove | Cmovg | Cmovge | Cmovl | Cmovle | Cmovne | Cmovno | Cmovnp | Cmovns
-        | Cmovo | Cmovp | Cmovs => memory,
-        Movsb | Movsw | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq | Scasb | Scasw | Scasd
-        | Scasq => true,
+        Movzx | Movsx | Movsxd | Movnti | Movbe | Add | Or | Adc | Sbb | And | Sub | Xor | Cmp | Test | Xchg | Xadd
+        | Cmpxchg | Inc | Dec | Not | Neg | Bt | Bts | Btr | Btc => memory,
+        Seta | Setae | Setb | Setbe | Sete | Setg | Setge | Setl | Setle | Setne | Setno | Setnp | Setns | Seto
+        | Setp | Sets => memory,
+        Cmova | Cmovae | Cmovb | Cmovbe | Cmove | Cmovg | Cmovge | Cmovl | Cmovle | Cmovne | Cmovno | Cmovnp
+        | Cmovns | Cmovo | Cmovp | Cmovs => memory,
+        Movsb | Movsw | Movsq | Stosb | Stosw | Stosd | Stosq | Lodsb | Lodsw | Lodsd | Lodsq | Scasb | Scasw
+        | Scasd | Scasq => true,
         // Also an SSE instruction.
         Movsd => theirs.is_string_instruction(),
         _ => false,
@@ -96,7 +96,9 @@ fn same_operation(ours: &MmioInstruction, theirs: &Instruction) {
     let memory_first = theirs.op_kind(0) == OpKind::Memory;
     let source = |source: Source| match source {
         Source::Register(register) => same_register(register, registers[0]),
-        Source::Immediate(value) => i64::from(value) as u64 & ours.width.mask() == immediate(theirs, theirs.op_count() - 1, ours.width),
+        Source::Immediate(value) => {
+            i64::from(value) as u64 & ours.width.mask() == immediate(theirs, theirs.op_count() - 1, ours.width)
+        }
     };
     let arithmetic = |op: Arithmetic| match op {
         Arithmetic::Add => mnemonic == Add,
@@ -166,15 +168,18 @@ fn same_operation(ours: &MmioInstruction, theirs: &Instruction) {
 fn yaxpeax_length(bytes: &[u8], code: CodeSize) -> Option<u8> {
     let mut reader = U8Reader::new(bytes);
     match code {
-        CodeSize::Bits16 => {
-            yaxpeax_x86::real_mode::InstDecoder::default().decode(&mut reader).ok().map(|found| found.len().to_const() as u8)
-        }
-        CodeSize::Bits32 => {
-            yaxpeax_x86::protected_mode::InstDecoder::default().decode(&mut reader).ok().map(|found| found.len().to_const() as u8)
-        }
-        CodeSize::Bits64 => {
-            yaxpeax_x86::long_mode::InstDecoder::default().decode(&mut reader).ok().map(|found| found.len().to_const() as u8)
-        }
+        CodeSize::Bits16 => yaxpeax_x86::real_mode::InstDecoder::default()
+            .decode(&mut reader)
+            .ok()
+            .map(|found| found.len().to_const() as u8),
+        CodeSize::Bits32 => yaxpeax_x86::protected_mode::InstDecoder::default()
+            .decode(&mut reader)
+            .ok()
+            .map(|found| found.len().to_const() as u8),
+        CodeSize::Bits64 => yaxpeax_x86::long_mode::InstDecoder::default()
+            .decode(&mut reader)
+            .ok()
+            .map(|found| found.len().to_const() as u8),
     }
 }
 

@@ -26,6 +26,12 @@ pub(crate) const KINDS: [(NestedFormat, PageSize); 4] = [
     (NestedFormat::Npt, PageSize::Size2M),
 ];
 
+impl Drop for TestGuest {
+    fn drop(&mut self) {
+        MockFrames::unleak(self.ram, RAM as usize, 2 << 20);
+    }
+}
+
 impl TestGuest {
     pub fn new((format, largest): (NestedFormat, PageSize)) -> Self {
         let ram = MockFrames::leak(RAM as usize, 2 << 20);

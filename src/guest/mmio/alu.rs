@@ -9,7 +9,12 @@ use crate::{
 };
 
 const STATUS: Rflags = Rflags::from_bits(
-    Rflags::CF.bits() | Rflags::PF.bits() | Rflags::AF.bits() | Rflags::ZF.bits() | Rflags::SF.bits() | Rflags::OF.bits(),
+    Rflags::CF.bits()
+        | Rflags::PF.bits()
+        | Rflags::AF.bits()
+        | Rflags::ZF.bits()
+        | Rflags::SF.bits()
+        | Rflags::OF.bits(),
 );
 
 /// `left op right` in that width, and RFLAGS behind it.
@@ -72,7 +77,7 @@ fn flags(result: u64, carries: u64, overflow: u64, differences: u64, width: Widt
     let sign = |word: u64| word & (width.mask() ^ width.mask() >> 1) != 0;
     let mut flags = rflags.without(STATUS);
     flags.set(Rflags::CF, sign(carries));
-    flags.set(Rflags::PF, (result as u8).count_ones() % 2 == 0);
+    flags.set(Rflags::PF, (result as u8).count_ones().is_multiple_of(2));
     flags.set(Rflags::AF, differences & 0x10 != 0);
     flags.set(Rflags::ZF, result == 0);
     flags.set(Rflags::SF, sign(result));

@@ -198,7 +198,8 @@ fn rights() {
             writable &= rw;
             user_page &= us;
             executable &= !nx;
-            let entry = (0x2000 + level * 0x1000) | 0x61 | u64::from(rw) << 1 | u64::from(us) << 2 | u64::from(nx) << 63;
+            let entry =
+                (0x2000 + level * 0x1000) | 0x61 | u64::from(rw) << 1 | u64::from(us) << 2 | u64::from(nx) << 63;
             guest.set_u64(0x1000 + level * 0x1000, entry);
         }
         let (wp, smep, smap) = (random.flip(), random.flip(), random.flip());

@@ -1,7 +1,7 @@
 //! Guests that need nothing but the devices: they look at themselves, and end with a verdict.
 
 use super::Outcome;
-use super::session::{Session, unexpected};
+use super::machine::{Machine, unexpected};
 use crate::guests;
 use crate::vm::Exit;
 
@@ -9,7 +9,7 @@ macro_rules! alone {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         pub fn $name() -> Outcome {
-            Session::new(guests::$name())?.run(|_, _, exit| match exit {
+            Machine::new(guests::$name())?.run(|_, _, exit| match exit {
                 Exit::Yield => Ok(()),
                 other => unexpected(&other),
             })

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::arch::asm;
 
-use super::session::{Session, judge, print_output, unexpected};
+use super::machine::{Machine, judge, print_output, unexpected};
 use super::{Outcome, check, refused};
 use crate::guests;
 use crate::vm::{Exit, Vm, VmCpu};
@@ -13,7 +13,7 @@ pub const NUMBER_REGISTER: usize = 7;
 
 /// A guest that looks at its registers after every exit, while the host uses them all.
 pub fn fpu() -> Outcome {
-    Session::new(guests::fpu())?.run(|_, _, exit| match exit {
+    Machine::new(guests::fpu())?.run(|_, _, exit| match exit {
         Exit::Yield => {
             use_all_registers();
             check(control_words() == (0x1F80, 0x037F), || "the host's control words are not its own".into())

@@ -1,7 +1,7 @@
 //! The host's own interrupts, while a guest runs that never exits.
 
 use super::Outcome;
-use super::session::{Session, unexpected};
+use super::machine::{Machine, unexpected};
 use crate::vm::{Exit, SCRATCH};
 use crate::{apic, cpu, guests, interrupts};
 
@@ -12,10 +12,10 @@ const PERIOD: u64 = 200_000;
 
 /// A guest that spins until the VMM writes to its memory, which happens after some timer interrupts.
 pub fn host_timer() -> Outcome {
-    let session = Session::new(guests::host_timer())?;
+    let machine = Machine::new(guests::host_timer())?;
     let mut start = interrupts::ticks();
     apic::start_timer(PERIOD);
-    let outcome = session.run(|vm, _, exit| match exit {
+    let outcome = machine.run(|vm, _, exit| match exit {
         Exit::Interrupt => {
             if interrupts::ticks() >= start + TICKS {
                 vm.memory.lock().write_u32(SCRATCH, 1);

@@ -2,7 +2,7 @@
 
 use alloc::format;
 
-use super::session::{Session, unexpected};
+use super::machine::{Machine, unexpected};
 use super::{Outcome, check};
 use crate::guests;
 use crate::vm::Exit;
@@ -15,7 +15,7 @@ const ARGUMENTS: [u64; 6] = [1, 20, 300, 4000, 50000, 0x1_2345_6789];
 /// A guest that calls; the answer is the number and the arguments, added up.
 pub fn hypercall() -> Outcome {
     let mut first = true;
-    Session::new(guests::hypercall())?.run(|_, cpu, exit| match exit {
+    Machine::new(guests::hypercall())?.run(|_, cpu, exit| match exit {
         Exit::Hypercall { number, arguments } => {
             check(number == NUMBER, || format!("number {number:#x}"))?;
             if core::mem::take(&mut first) {

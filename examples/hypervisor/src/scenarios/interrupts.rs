@@ -1,7 +1,7 @@
 //! Interrupts from the VMM: those that end HLT, and those that cannot be masked.
 
 use super::Outcome;
-use super::session::{Session, unexpected};
+use super::machine::{Machine, unexpected};
 use crate::guests;
 use crate::vm::Exit;
 
@@ -10,7 +10,7 @@ const WAKE: u8 = 0x30;
 
 /// A guest that halts until the VMM injects an interrupt.
 pub fn halt() -> Outcome {
-    Session::new(guests::halt())?.run(|_, cpu, exit| match exit {
+    Machine::new(guests::halt())?.run(|_, cpu, exit| match exit {
         Exit::Halt => Ok(cpu.inject_interrupt(WAKE)?),
         other => unexpected(&other),
     })
@@ -18,7 +18,7 @@ pub fn halt() -> Outcome {
 
 /// A guest that gets an NMI whenever it lets the VMM do something.
 pub fn nmi() -> Outcome {
-    Session::new(guests::nmi())?.run(|_, cpu, exit| match exit {
+    Machine::new(guests::nmi())?.run(|_, cpu, exit| match exit {
         Exit::Yield => {
             cpu.inner().inject_nmi();
             Ok(())

@@ -5,16 +5,16 @@ use alloc::format;
 use x86_vcpu::guest::registers::SystemRegisters;
 use x86_vcpu::spec::x86::registers::Cr4;
 
-use super::session::{Session, print_output, unexpected};
+use super::machine::{Machine, print_output, unexpected};
 use super::{Outcome, Reason, check};
 use crate::guests;
 use crate::vm::Exit;
 
 /// A guest without handlers for its exceptions.
 pub fn triple_fault() -> Outcome {
-    let mut session = Session::new(guests::triple_fault())?;
-    let exit = session.cpu.run(&session.vm)?;
-    print_output(&session.cpu);
+    let mut machine = Machine::new(guests::triple_fault())?;
+    let exit = machine.cpu.run(&machine.vm)?;
+    print_output(&machine.cpu);
     check(exit == Exit::Shutdown, || format!("expected a shutdown, not {exit:x?}"))
 }
 
@@ -22,7 +22,7 @@ pub fn triple_fault() -> Outcome {
 pub fn entry_failure() -> Outcome {
     let mut sound: Option<SystemRegisters> = None;
     let mut failures = 0;
-    let outcome = Session::new(guests::entry_failure())?.run(|_, cpu, exit| match exit {
+    let outcome = Machine::new(guests::entry_failure())?.run(|_, cpu, exit| match exit {
         Exit::Yield => {
             let state = cpu.inner().system()?;
             sound = Some(state);

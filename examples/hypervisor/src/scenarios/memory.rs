@@ -6,7 +6,7 @@ use alloc::format;
 use axerrno::AxError;
 use x86_vcpu::{Error, StartState, Vcpu, VcpuConfig};
 
-use super::session::{Session, unexpected};
+use super::machine::{Machine, unexpected};
 use super::{Outcome, Reason, check, no_leak, refused};
 use crate::memory::{frame_counts, with_failure_after};
 use crate::vm::{GuestMemory, PAGE_MAP, Vm, VmCpu};
@@ -16,7 +16,7 @@ use crate::{guests, println};
 pub fn nested_fault() -> Outcome {
     let vm = Vm::new()?;
     let cpu = VmCpu::on_demand(&vm, 0, guests::nested_fault()).map_err(refused)?;
-    Session { vm, cpu }.run(|_, _, exit| unexpected(&exit))
+    Machine { vm, cpu }.run(|_, _, exit| unexpected(&exit))
 }
 
 /// Machines that come and go, having run or not: as many frames are given back as were taken.

@@ -16,10 +16,10 @@ mod host_interrupts;
 mod hypercall;
 mod interrupts;
 mod invalid;
+mod machine;
 mod memory;
 mod misuse;
 mod multiprocessor;
-mod session;
 
 use alloc::format;
 use alloc::string::{String, ToString};

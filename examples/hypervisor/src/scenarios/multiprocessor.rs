@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use axerrno::AxResult;
 
 use super::fpu::NUMBER_REGISTER;
-use super::session::{Session, judge, print_output, unexpected};
+use super::machine::{Machine, judge, print_output, unexpected};
 use super::{Outcome, check, refused};
 use crate::vm::{Exit, SCRATCH, Vm, VmCpu};
 use crate::{apic, cpu, guests, interrupts, smp};
@@ -48,7 +48,7 @@ pub fn migration() -> Outcome {
 
 /// A guest that never exits, on the other CPU: this one stops it, and tells it to end.
 pub fn kick() -> Outcome {
-    let Session { vm, cpu: mut vcpu } = Session::new(guests::host_timer())?;
+    let Machine { vm, cpu: mut vcpu } = Machine::new(guests::host_timer())?;
     let handle = vcpu.inner().handle();
     let stopped = AtomicBool::new(false);
     let (kicks, outcome) = smp::both(

@@ -14,14 +14,14 @@ pub const PASSED: u8 = 0;
 const NOT_APPLICABLE: u8 = 1;
 
 /// A virtual machine with one vCPU.
-pub struct Session {
+pub struct Machine {
     /// Its vCPU; dropped first, because it uses the machine's memory.
     pub cpu: VmCpu,
     /// The virtual machine.
     pub vm: Vm,
 }
 
-impl Session {
+impl Machine {
     /// A machine whose vCPU starts at `guest`.
     pub fn new(guest: Guest) -> Result<Self, Reason> {
         let vm = Vm::new()?;
