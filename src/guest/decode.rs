@@ -4,7 +4,7 @@
 //! ([`skip_length`])? And what did an instruction want to do with the memory that is a device ([`MmioInstruction`])?
 //!
 //! Both are answered by a decoder of our own, because both need little: the published decoders without a heap know every
-//! instruction in three modes and are a hundred times larger. The tests hold it to two of them on random bytes.
+//! instruction in three modes, in dozens of times the code. The tests hold it to two of them on random bytes.
 
 #[cfg(feature = "amd")]
 mod control;
@@ -13,12 +13,15 @@ mod modrm;
 mod opcodes;
 mod padded;
 mod prefixes;
+#[cfg(any(feature = "amd", test))]
 mod skip;
 #[cfg(feature = "amd")]
 mod string_operands;
 #[cfg(test)]
 mod tests;
 
+#[cfg(any(feature = "amd", test))]
+pub use self::skip::{Expected, skip_length, unprefixed_length};
 #[cfg(feature = "amd")]
 pub use self::{
     control::{ControlAccess, WordOperand},
@@ -32,7 +35,6 @@ pub use self::{
     modrm::MemoryOperand,
     padded::Padded,
     prefixes::Repeat,
-    skip::{Expected, skip_length, unprefixed_length},
 };
 
 /// No instruction is longer: the CPU raises #GP.

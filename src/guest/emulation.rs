@@ -6,6 +6,7 @@
 use super::{
     decode::Operation,
     events::Event,
+    fast_mov::{self, Mov, MovOperation},
     fetch::{CodeAddress, InstructionBytes},
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFault, MemoryFaultReason, NestedRoot},
@@ -202,6 +203,13 @@ impl<S: FrameSource> GuestState<S> {
         if bytes.fetch_into(&mut memory, &paging, code).is_err() {
             return Err(GONE);
         }
+        self.registers.rsp = cpu.rsp();
+        let padded = bytes.padded();
+        if let Some(mov) = fast_mov::decode(&padded.bytes, padded.length, size, &self.registers, rip)
+            && is_access(&mov, &fault, size, cpu)
+        {
+            return Ok(self.move_at_device(&mov, fault.gpa));
+        }
         let mmio = &mut self.emulation.mmio;
         match bytes.decode_mmio(&mut memory, &paging, code, &mut mmio.instruction) {
             Ok(Ok(())) => {}
@@ -211,7 +219,6 @@ impl<S: FrameSource> GuestState<S> {
             }
             Err(_) => return Err(GONE),
         }
-        self.registers.rsp = cpu.rsp();
         let rflags = if mmio.instruction.uses_flags() { cpu.rflags() } else { Rflags::empty() };
         let context = MmioContext {
             gpa: fault.gpa,
@@ -243,6 +250,29 @@ impl<S: FrameSource> GuestState<S> {
                 Err(Error::Unsupported("an access to a device whose other operand faults"))
             }
         }
+    }
+
+    /// A plain MOV: there is nothing to do but what the VMM does, and one register.
+    #[inline]
+    fn move_at_device(&mut self, mov: &Mov, gpa: u64) -> VmExit {
+        let Mov { width, length, .. } = *mov;
+        let data = match mov.operation {
+            MovOperation::Load(register) => {
+                self.pending = Pending::Load { register, width, length };
+                return VmExit::MmioRead {
+                    gpa,
+                    width,
+                    register: (!register.high).then_some(register.index),
+                    register_width: register.width,
+                    sign_extend: false,
+                };
+            }
+            MovOperation::Store(register) => register.read(&self.registers),
+            MovOperation::StoreImmediate(value) => value,
+        };
+        self.pending = Pending::None;
+        self.skip = length;
+        VmExit::MmioWrite { gpa, width, data: data & width.mask() }
     }
 
     fn ask_for_read(&mut self, gpa: u64, width: crate::Width) -> VmExit {
@@ -297,6 +327,28 @@ impl<S: FrameSource> GuestState<S> {
             }
         }
     }
+}
+
+/// Whether the instruction that was read makes the access that faulted: another CPU may have changed it meanwhile. What
+/// writes RSP is left to the general path, and so is what reaches into another page.
+#[inline]
+fn is_access<C: Cpu>(mov: &Mov, fault: &NestedFault, size: CodeSize, cpu: &C) -> bool {
+    const IN_PAGE: u64 = 0xfff;
+    let load = match mov.operation {
+        MovOperation::Load(register) if register.index == RegisterIndex::RSP => return false,
+        MovOperation::Load(_) => true,
+        MovOperation::Store(_) | MovOperation::StoreImmediate(_) => false,
+    };
+    let place = fault.gpa & IN_PAGE;
+    if load == fault.access.write || place + mov.width.bytes() as u64 > IN_PAGE + 1 {
+        return false;
+    }
+    if place != 0 {
+        return true;
+    }
+    // The fault may be about the second part of an access that began in the page before.
+    let base = if size == CodeSize::Bits64 { 0 } else { cpu.base(mov.segment) };
+    base.wrapping_add(mov.offset) & IN_PAGE == 0
 }
 
 /// What an access on the guest's behalf led to.

@@ -28,6 +28,7 @@ const PAGE: u64 = 0x1000;
 
 impl InstructionBytes {
     /// Bytes that the CPU has delivered (the decode assists of SVM); those beyond 15 are dropped.
+    #[allow(dead_code, reason = "for CPUs with decode assists")]
     pub fn new(given: &[u8]) -> Self {
         Self(Padded::new(given))
     }
@@ -98,6 +99,12 @@ impl InstructionBytes {
         memory.read_code(gpa, missing)?;
         self.0.length = MAX_LENGTH;
         Ok(true)
+    }
+
+    /// The bytes in an array that goes on behind them.
+    #[inline]
+    pub fn padded(&self) -> &Padded {
+        &self.0
     }
 
     /// The bytes.

@@ -163,6 +163,7 @@ impl MmioEmulation {
     ///
     /// # Errors
     /// As [`MmioEmulation::start`].
+    #[cfg(test)]
     pub fn begin<S: FrameSource, G: Segments>(
         instruction: MmioInstruction,
         context: &MmioContext<'_, G>,

@@ -9,6 +9,7 @@ pub(crate) mod debug;
 pub(crate) mod decode;
 pub(crate) mod emulation;
 pub(crate) mod events;
+pub(crate) mod fast_mov;
 pub(crate) mod fetch;
 pub(crate) mod linear;
 pub(crate) mod memory;

@@ -2,6 +2,7 @@
 
 use super::{
     control::Offered,
+    decode::Register,
     emulation::Emulation,
     events::{Event, Events},
     msr::{EFER_OFFERED, MsrState, UnknownMsr},
@@ -47,6 +48,8 @@ pub(crate) enum Pending {
     MsrRead { length: u8 },
     /// WRMSR is done unless the VMM rejects it.
     MsrWrite,
+    /// A MOV from a device waits for its value.
+    Load { register: Register, width: Width, length: u8 },
     /// The read that [`GuestState::emulation`] asked for waits for its value.
     Emulation,
     /// A nested page fault, of which the VMM may say that it hit a device.
@@ -113,6 +116,10 @@ impl<S: FrameSource> GuestState<S> {
             }
             Pending::MsrRead { length } => {
                 self.registers.set_edx_eax(value);
+                length
+            }
+            Pending::Load { register, width, length } => {
+                register.write(&mut self.registers, value & width.mask());
                 length
             }
             Pending::Emulation => match self.emulation.answer(value, &mut self.registers) {

@@ -14,6 +14,7 @@ use crate::{
         string_io::StringIo,
         walk::{Paging, Privilege},
     },
+    host,
     nested::NestedFormat,
     spec::{
         amd::{
@@ -174,6 +175,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             Progress::Raise(event) => self.guest.events.raise(event),
             Progress::PageFault(fault) => {
                 self.vmcb.set_cr2(fault.address);
+                // One emulator does not load it from there.
+                host::set_cr2(fault.address);
                 self.guest.events.raise(fault.event());
             }
         }

@@ -100,8 +100,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 Outcome::Again
             }
             // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
-            ExitCode::INVD => self.skip(Expected::Invd),
-            ExitCode::WBINVD => self.skip(Expected::Wbinvd),
+            ExitCode::INVD | ExitCode::WBINVD => self.skip_cache_instruction(),
             ExitCode::RDPMC => self.raise(Event::general_protection()),
             // The guest's CPUID does not have these.
             ExitCode::MONITOR
@@ -208,20 +207,36 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         match self.code_page.length(&self.vmcb, expected) {
             Some(length) => Ok(length),
-            None => self.length_by_walk(expected),
+            None => self.length_by_walk(expected)?.ok_or_else(|| self.unhandled()),
         }
     }
 
+    /// `None` if it is another instruction.
     #[cold]
     #[inline(never)]
-    fn length_by_walk(&mut self, expected: Expected) -> Result<u8, Outcome> {
+    fn length_by_walk(&mut self, expected: Expected) -> Result<Option<u8>, Outcome> {
         match self.with_memory(|code| CodePage::length_by_walk(code, expected))? {
             Ok((length, page)) => {
                 self.code_page = page;
-                length.ok_or_else(|| self.unhandled())
+                Ok(length)
             }
             Err(fault) => Err(self.fetch_failed(fault)),
         }
+    }
+
+    /// INVD and WBINVD do nothing. One emulator takes the one for the other.
+    fn skip_cache_instruction(&mut self) -> Outcome {
+        if !self.assists.next_rip {
+            match self.length_by_walk(Expected::Invd) {
+                Ok(Some(length)) => {
+                    self.skip_by(length);
+                    return Outcome::Again;
+                }
+                Ok(None) => {}
+                Err(outcome) => return outcome,
+            }
+        }
+        self.skip(Expected::Wbinvd)
     }
 
     pub(super) fn length_to_next_rip(&self) -> u8 {

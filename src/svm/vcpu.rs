@@ -2,8 +2,6 @@
 
 use core::{marker::PhantomData, sync::atomic::Ordering};
 
-use memory_addr::MemoryAddr;
-
 use super::{
     asid::Asid,
     capabilities::Capabilities,

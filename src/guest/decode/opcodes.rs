@@ -141,6 +141,7 @@ impl MmioInstruction {
     ///
     /// # Errors
     /// As [`MmioInstruction::decode_from`].
+    #[cfg(test)]
     pub fn decode(bytes: &[u8], code: CodeSize) -> Result<Self> {
         let mut instruction = Self::EMPTY;
         instruction.decode_from(&Padded::new(bytes), code)?;
