@@ -4,7 +4,7 @@
 //! the last step; an emulation that the VMM does not answer is given up, and the guest executes the instruction again.
 
 use super::{
-    decode::Operation,
+    decode::{Operation, Padded},
     events::Event,
     fast_mov::{self, Mov, MovOperation},
     fetch::{CodeAddress, InstructionBytes},
@@ -15,7 +15,7 @@ use super::{
     segmentation::{CodeSize, SegmentRegister},
     state::{GuestState, Pending},
     string_io::{Element, StringContext, StringIo},
-    walk::{PageFault, Paging, Privilege},
+    walk::{LinearAccess, PageFault, Paging, Privilege},
 };
 use crate::{
     Error, Result,
@@ -63,6 +63,41 @@ pub(crate) struct Emulation {
     stage: Stage,
     /// The instruction at a device. It stays in its place: it is large, and this is a hot path of many guests.
     mmio: MmioEmulation,
+    code: CodePage,
+}
+
+/// The guest-physical page of the code that accessed a device last.
+///
+/// Drivers do so again and again in the same place, and walking the guest's page tables is the largest part of the work. Nobody
+/// tells us of INVLPG, so the page may be stale: the bytes are read anew through the nested page table each time, and are
+/// taken only if they are a plain MOV that makes the very access that faulted.
+#[derive(Debug)]
+struct CodePage {
+    /// The linear address of the page; no page has all bits set.
+    linear: u64,
+    cr3: u64,
+    /// The bits of CR0, CR4 and EFER, mixed: they change rarely, and a page that is taken wrongly is found out.
+    mode: u64,
+    gpa: u64,
+}
+
+/// The place of an address in its page.
+const IN_PAGE: u64 = 0xfff;
+
+impl CodePage {
+    const NONE: Self = Self { linear: u64::MAX, cr3: 0, mode: 0, gpa: 0 };
+
+    #[inline]
+    fn mode(paging: &Paging) -> u64 {
+        paging.cr0.bits() ^ paging.cr4.bits().rotate_left(32) ^ paging.efer.bits().rotate_left(16)
+    }
+
+    /// The guest-physical page of the code at `linear`, as far as is known.
+    #[inline]
+    fn recall(&self, linear: u64, paging: &Paging) -> Option<u64> {
+        let known = self.linear == linear & !IN_PAGE && self.cr3 == paging.cr3 && self.mode == Self::mode(paging);
+        known.then_some(self.gpa)
+    }
 }
 
 /// How far an emulation has come.
@@ -82,7 +117,7 @@ enum Stage {
 }
 
 impl Emulation {
-    pub(crate) const NONE: Self = Self { stage: Stage::None, mmio: MmioEmulation::EMPTY };
+    pub(crate) const NONE: Self = Self { stage: Stage::None, mmio: MmioEmulation::EMPTY, code: CodePage::NONE };
 
     /// Whether the next run goes on with one.
     #[inline(always)]
@@ -199,11 +234,28 @@ impl<S: FrameSource> GuestState<S> {
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         const GONE: Error = Error::BadState("the guest's instruction cannot be read any more");
+        self.registers.rsp = cpu.rsp();
+        let place = code.linear & IN_PAGE;
+        if let Some(page) = self.emulation.code.recall(code.linear, &paging)
+            && place <= IN_PAGE - 15
+            && let Ok(halves) = memory.read_code_16(page | place)
+        {
+            let mut bytes = Padded::EMPTY;
+            bytes.set_16(halves);
+            if let Some(mov) = fast_mov::decode(&bytes.bytes, bytes.length, size, &self.registers, rip)
+                && is_access(&mov, &fault, size, cpu)
+            {
+                return Ok(self.move_at_device(&mov, fault.gpa));
+            }
+        }
         let mut bytes = InstructionBytes::EMPTY;
         if bytes.fetch_into(&mut memory, &paging, code).is_err() {
             return Err(GONE);
         }
-        self.registers.rsp = cpu.rsp();
+        if let Ok(gpa) = paging.translate(&mut memory, code.linear, LinearAccess::Done) {
+            let (linear, gpa) = (code.linear & !IN_PAGE, gpa & !IN_PAGE);
+            self.emulation.code = CodePage { linear, cr3: paging.cr3, mode: CodePage::mode(&paging), gpa };
+        }
         let padded = bytes.padded();
         if let Some(mov) = fast_mov::decode(&padded.bytes, padded.length, size, &self.registers, rip)
             && is_access(&mov, &fault, size, cpu)
@@ -333,22 +385,16 @@ impl<S: FrameSource> GuestState<S> {
 /// writes RSP is left to the general path, and so is what reaches into another page.
 #[inline]
 fn is_access<C: Cpu>(mov: &Mov, fault: &NestedFault, size: CodeSize, cpu: &C) -> bool {
-    const IN_PAGE: u64 = 0xfff;
     let load = match mov.operation {
         MovOperation::Load(register) if register.index == RegisterIndex::RSP => return false,
         MovOperation::Load(_) => true,
         MovOperation::Store(_) | MovOperation::StoreImmediate(_) => false,
     };
     let place = fault.gpa & IN_PAGE;
-    if load == fault.access.write || place + mov.width.bytes() as u64 > IN_PAGE + 1 {
-        return false;
-    }
-    if place != 0 {
-        return true;
-    }
-    // The fault may be about the second part of an access that began in the page before.
     let base = if size == CodeSize::Bits64 { 0 } else { cpu.base(mov.segment) };
-    base.wrapping_add(mov.offset) & IN_PAGE == 0
+    load != fault.access.write
+        && base.wrapping_add(mov.offset) & IN_PAGE == place
+        && place + mov.width.bytes() as u64 <= IN_PAGE + 1
 }
 
 /// What an access on the guest's behalf led to.

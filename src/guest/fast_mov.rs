@@ -41,7 +41,7 @@ const OPERAND_SIZE: u8 = 0x66;
 const TWO_BYTE: u8 = 0x0f;
 
 /// The bytes, `available` of which were read; what lies behind them has no meaning.
-#[inline]
+#[inline(always)]
 pub(crate) fn decode(
     bytes: &[u8; 32],
     available: usize,

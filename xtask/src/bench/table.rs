@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::COUNTS;
 use crate::goals::Goals;
-use crate::machines::{Machine, Vendor};
+use crate::machines::Machine;
 
 /// What the columns are.
 pub const LEGEND: &str = "host instructions per round trip, the guest's loop included, of the plain release build; the counts of \
@@ -40,8 +40,8 @@ pub fn of(machine: &Machine, rows: &[Map<String, Value>], goals: &Goals) -> Stri
         );
         for count in COUNTS {
             let value = row.get(count);
-            let limit = if exit == "cpuid" && machine.vendor == Vendor::Vmx { goals.counts.get(count) } else { None };
-            let missed = limit.is_some_and(|limit| value.and_then(Value::as_f64).is_none_or(|value| value > *limit));
+            let limit = goals.count(machine, exit, count);
+            let missed = limit.is_some_and(|limit| value.and_then(Value::as_f64).is_none_or(|value| value > limit));
             let _ = write!(table, " {:>7}{}", number(value), if missed { '!' } else { ' ' });
         }
         let _ = writeln!(table, "  {}", goal.and_then(|goal| goal.kvm.as_deref()).unwrap_or("-"));

@@ -50,7 +50,7 @@ pub fn tests(context: &Context, name: &str, command: &mut Command) -> Outcome {
 }
 
 fn run(context: &Context, name: &str, command: &mut Command) -> Result<Ended, String> {
-    command.env("CARGO_TERM_COLOR", "never");
+    command.envs([("CARGO_TERM_COLOR", "never"), ("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")]);
     let bar = context.progress.start(name);
     let ended = command::run(command, LIMIT, &mut |line| bar.set_message(line.trim().to_owned()));
     bar.finish_and_clear();

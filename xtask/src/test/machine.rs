@@ -10,6 +10,7 @@ use anyhow::Result;
 
 use super::{Context, Wanted, numbers};
 use crate::emulator::{self, Boot, Ended, Status};
+use crate::goals::Goals;
 use crate::image::{self, Image, Variant};
 use crate::log::{Log, Scenario, Verdict};
 use crate::machines::{self, Expected, Machine, Machines, Use};
@@ -20,6 +21,7 @@ use crate::transcript;
 /// What is to be booted.
 pub struct Plan {
     machines: Machines,
+    goals: Goals,
     transcripts: BTreeMap<String, String>,
     jobs: Vec<Job>,
 }
@@ -70,7 +72,7 @@ impl Plan {
                 add(What::Bench, "bench", false);
             }
         }
-        Ok(Plan { machines, transcripts, jobs })
+        Ok(Plan { machines, goals: Goals::load(repo)?, transcripts, jobs })
     }
 
     pub fn names(&self) -> Vec<&str> {
@@ -167,9 +169,9 @@ impl Bench<'_> {
                 };
                 let ended = self.boot(job, plain, "bench", 1)?;
                 let counted = self.boot(job, counting, "bench", 1)?;
-                whole(&ended)
-                    .or_else(|| whole(&counted))
-                    .unwrap_or_else(|| numbers::judge(&job.machine, &Log::parse(&ended.log), &Log::parse(&counted.log)))
+                whole(&ended).or_else(|| whole(&counted)).unwrap_or_else(|| {
+                    numbers::judge(&job.machine, &self.plan.goals, &Log::parse(&ended.log), &Log::parse(&counted.log))
+                })
             }
         })
     }
