@@ -23,7 +23,8 @@ use axerrno::{AxError, AxResult};
 use axvcpu::{AxArchPerCpu, AxArchVCpu, AxVCpuExitReason};
 
 use crate::{
-    EntryFailure, Error, GuestRegisters, NestedFault, RegisterIndex, StartState, UnknownMsr, VcpuConfig, VcpuHandle, VmExit, Width,
+    EntryFailure, Error, GuestRegisters, NestedFault, RegisterIndex, StartState, UnknownMsr, VcpuConfig, VcpuHandle,
+    VmExit, Width,
 };
 
 /// What [`AxArchVCpu::setup`] takes.

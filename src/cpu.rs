@@ -91,7 +91,8 @@ fn find(id: u64) -> Option<CpuIndex> {
 /// The APIC id of this CPU, plus one so that 0 can mean "none".
 fn current_apic_id() -> u64 {
     let cpuid = raw_cpuid::CpuId::new();
-    let extended = cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
+    let extended =
+        cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
     let id = extended.or_else(|| cpuid.get_feature_info().map(|info| u32::from(info.initial_local_apic_id())));
     u64::from(id.unwrap_or(0)) + 1
 }

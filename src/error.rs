@@ -84,7 +84,9 @@ impl core::error::Error for Error {}
 impl From<Error> for axerrno::AxError {
     fn from(error: Error) -> Self {
         match error {
-            Error::NoMemory | Error::NoContiguousMemory { .. } | Error::OutOfTags | Error::TooManyCpus => Self::NoMemory,
+            Error::NoMemory | Error::NoContiguousMemory { .. } | Error::OutOfTags | Error::TooManyCpus => {
+                Self::NoMemory
+            }
             Error::Unsupported(_) | Error::MissingControls { .. } => Self::Unsupported,
             Error::BadState(_) | Error::Vmx(_) => Self::BadState,
             Error::InvalidInput(_) => Self::InvalidInput,

@@ -144,7 +144,8 @@ pub(crate) struct Framed<T, S: FrameSource = HostFrames> {
 }
 
 impl<T, S: FrameSource> Framed<T, S> {
-    const FITS: () = assert!(size_of::<T>() <= PAGE_SIZE_4K && align_of::<T>() <= PAGE_SIZE_4K && !core::mem::needs_drop::<T>());
+    const FITS: () =
+        assert!(size_of::<T>() <= PAGE_SIZE_4K && align_of::<T>() <= PAGE_SIZE_4K && !core::mem::needs_drop::<T>());
 
     /// Moves `value` into a new frame; the rest of the frame is zero.
     pub(crate) fn new(value: T) -> Result<Self> {
@@ -153,11 +154,6 @@ impl<T, S: FrameSource> Framed<T, S> {
         // SAFETY: the frame is 4096 bytes, aligned to 4096, ours alone, and `T` fits in (checked at compile time).
         unsafe { frame.as_mut_ptr().cast::<T>().write(value) };
         Ok(Self { frame, _value: PhantomData })
-    }
-
-    /// The physical address of the value.
-    pub(crate) fn address(&self) -> u64 {
-        self.frame.address()
     }
 
     /// Where the value lives; stable as long as `self` lives, also when `self` moves.

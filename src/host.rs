@@ -19,7 +19,9 @@ pub(crate) unsafe fn rdmsr(msr: Msr) -> u64 {
     crate::count::rdmsr();
     let (low, high): (u32, u32);
     // SAFETY: the caller knows that the register exists; reading has no effect on memory.
-    unsafe { asm!("rdmsr", in("ecx") msr.0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("rdmsr", in("ecx") msr.0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags))
+    };
     u64::from(high) << 32 | u64::from(low)
 }
 

@@ -28,15 +28,16 @@ mod axvisor;
 #[cfg(test)]
 extern crate std;
 
+pub mod count;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod cpu;
-pub mod count;
 mod error;
 pub mod exit;
 pub mod fixup;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod frame;
 pub mod guest;
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
 mod handle;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod host;
@@ -60,9 +61,9 @@ pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
 pub use error::{Error, Result, VmxInstruction};
 pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
-pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 #[cfg(feature = "amd")]
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};
+pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 pub use guest::{
     events::Event,
     msr::UnknownMsr,

@@ -1,10 +1,10 @@
 //! Turning virtualization on and off on a CPU, whichever kind it has.
 
-use crate::{Error, FrameSource, HostFrames, Result, nested::NestedFormat};
 #[cfg(feature = "amd")]
 use crate::svm::SvmPerCpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxPerCpu;
+use crate::{Error, FrameSource, HostFrames, Result, nested::NestedFormat};
 
 /// Whether this CPU has a kind of virtualization that this build supports.
 pub fn has_hardware_support() -> bool {

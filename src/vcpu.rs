@@ -2,14 +2,14 @@
 
 use memory_addr::PhysAddr;
 
-use crate::{
-    Error, Event, FrameSource, GuestRegisters, HostFrames, RegisterIndex, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
-    guest::cpuid::CpuidPolicy,
-};
 #[cfg(feature = "amd")]
 use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxVcpu;
+use crate::{
+    Error, Event, FrameSource, GuestRegisters, HostFrames, RegisterIndex, Result, StartState, SystemRegisters,
+    VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
+};
 
 /// A virtual CPU, on the virtualization that this machine has.
 ///
@@ -35,7 +35,7 @@ use crate::vmx::VmxVcpu;
 /// # }
 /// ```
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a machine has one kind; the other variant never exists beside it")]
+#[allow(clippy::large_enum_variant, reason = "a machine has one kind; the other variant never exists beside it")]
 pub enum Vcpu<S: FrameSource = HostFrames> {
     /// On Intel VMX.
     #[cfg(feature = "vmx")]

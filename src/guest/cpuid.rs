@@ -19,7 +19,7 @@ use crate::{
     Error, GuestRegisters, Result,
     spec::x86::{
         cpuid::{CpuidBEcx, CpuidLeaf},
-        registers::{Cpuid80000008Eax, Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cr4, Xcr0},
+        registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cpuid80000008Eax, Cr4, Xcr0},
     },
 };
 
@@ -168,7 +168,11 @@ impl CpuidPolicy {
             && let Some(first) = self.get(leaf, 0)
         {
             // The sub-leaves that follow the last level repeat their number and the x2APIC id.
-            return CpuidEntry { ecx: subleaf & CpuidBEcx::LEVEL_NUMBER_MASK.bits(), edx: first.edx, ..CpuidEntry::ZERO };
+            return CpuidEntry {
+                ecx: subleaf & CpuidBEcx::LEVEL_NUMBER_MASK.bits(),
+                edx: first.edx,
+                ..CpuidEntry::ZERO
+            };
         }
         CpuidEntry::ZERO
     }

@@ -21,7 +21,9 @@ mod string_operands;
 mod tests;
 
 #[cfg(any(feature = "amd", test))]
-pub use self::skip::{Expected, skip_length, unprefixed_length};
+pub use self::skip::{Expected, skip_length};
+#[cfg(feature = "amd")]
+pub use self::skip::unprefixed_length;
 #[cfg(feature = "amd")]
 pub use self::{
     control::{ControlAccess, WordOperand},

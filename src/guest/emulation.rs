@@ -173,8 +173,12 @@ impl<S: FrameSource> GuestState<S> {
         let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
         let segment = cpu.segment(if io.input { SegmentRegister::Es } else { io.segment });
         let paging = cpu.paging();
-        let context =
-            StringContext { paging: &paging, privilege: cpu.privilege(), code_size: cpu.code_size(), segment: &segment };
+        let context = StringContext {
+            paging: &paging,
+            privilege: cpu.privilege(),
+            code_size: cpu.code_size(),
+            segment: &segment,
+        };
         match io.start(&mut memory, &self.registers, &context) {
             Ok(Element::None) => Progress::Skip(length),
             Ok(Element::Out(data)) => {
@@ -298,9 +302,7 @@ impl<S: FrameSource> GuestState<S> {
             // An emulation does not begin in this way, or another CPU changed the instruction.
             Ok(MmioStep::Store { .. } | MmioStep::Done { .. }) | Err(MmioError::Changed) => Err(GONE),
             Err(MmioError::CrossesPage) => Err(Error::Unsupported("an access to a device that crosses a page")),
-            Err(MmioError::Access(_)) => {
-                Err(Error::Unsupported("an access to a device whose other operand faults"))
-            }
+            Err(MmioError::Access(_)) => Err(Error::Unsupported("an access to a device whose other operand faults")),
         }
     }
 

@@ -281,7 +281,10 @@ mod tests {
         let mut events = Events::default();
         events.queue_interrupt(0x20);
         events.queue_nmi();
-        for ready in [Readiness { shadow: true, ..READY }, Readiness { interrupts_enabled: false, nmi_blocked: true, shadow: false }] {
+        for ready in [
+            Readiness { shadow: true, ..READY },
+            Readiness { interrupts_enabled: false, nmi_blocked: true, shadow: false },
+        ] {
             assert_eq!(events.plan(ready), Plan { inject: None, interrupt_window: true, nmi_window: true });
         }
         assert!(events.any());

@@ -149,12 +149,7 @@ fn displacement(bytes: &[u8; 32], at: &mut usize, mode: u8, large: usize) -> i64
 }
 
 #[inline]
-fn address_16(
-    bytes: &[u8; 32],
-    at: &mut usize,
-    modrm: u8,
-    registers: &GuestRegisters,
-) -> (u64, SegmentRegister, bool) {
+fn address_16(bytes: &[u8; 32], at: &mut usize, modrm: u8, registers: &GuestRegisters) -> (u64, SegmentRegister, bool) {
     let r = registers;
     let (mode, rm) = (modrm >> 6, modrm & 7);
     let (base, segment) = match rm {
@@ -224,7 +219,9 @@ mod tests {
         let operation = match instruction.operation {
             Operation::Load { register, sign_extend: false, swap: false } => MovOperation::Load(register),
             Operation::Store { source: Source::Register(register), swap: false } => MovOperation::Store(register),
-            Operation::Store { source: Source::Immediate(value), swap: false } => MovOperation::StoreImmediate(value as u64),
+            Operation::Store { source: Source::Immediate(value), swap: false } => {
+                MovOperation::StoreImmediate(value as u64)
+            }
             _ => return None,
         };
         let next = rip.wrapping_add(instruction.length.into());
@@ -291,7 +288,11 @@ mod tests {
                 (a, b) => a == b,
             };
             assert!(same_operation && fast.offset & address == slow.offset & address, "{fast:?} {slow:?} {bytes:02x?}");
-            assert_eq!((fast.width, fast.length, fast.segment), (slow.width, slow.length, slow.segment), "{bytes:02x?}");
+            assert_eq!(
+                (fast.width, fast.length, fast.segment),
+                (slow.width, slow.length, slow.segment),
+                "{bytes:02x?}"
+            );
         }
         assert!(taken > 100_000, "{taken}");
     }

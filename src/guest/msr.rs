@@ -182,7 +182,9 @@ mod tests {
     #[test]
     fn host_registers_fault_whatever_the_vmm_says() {
         let mut state = MsrState::new(true, UnknownMsr::AskVmm, true);
-        for msr in [amd::VM_HSAVE_PA, amd::VM_CR, intel::IA32_VMX_BASIC, intel::IA32_VMX_EXIT_CTLS2, IA32_BIOS_UPDT_TRIG] {
+        for msr in
+            [amd::VM_HSAVE_PA, amd::VM_CR, intel::IA32_VMX_BASIC, intel::IA32_VMX_EXIT_CTLS2, IA32_BIOS_UPDT_TRIG]
+        {
             assert_eq!(state.read(msr), Answer::Fault, "{msr:?}");
             assert_eq!(state.write(msr, 0), Answer::Fault, "{msr:?}");
         }

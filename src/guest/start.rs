@@ -43,7 +43,8 @@ fn real_mode(entry: u64) -> Result<SystemRegisters> {
         return Err(Error::InvalidInput("a real-mode entry point above 4 GiB"));
     }
     let selector = u16::try_from(base >> 4).unwrap_or(0);
-    let segment = |kind, base, selector| Segment { selector, base, limit: 0xffff, rights: MEMORY.with_segment_type(kind) };
+    let segment =
+        |kind, base, selector| Segment { selector, base, limit: 0xffff, rights: MEMORY.with_segment_type(kind) };
     let data = segment(DATA, 0, 0);
     Ok(SystemRegisters {
         // A code segment in real mode is written as data, and executed all the same.

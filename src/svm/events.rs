@@ -55,7 +55,9 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.inject(event);
         }
         self.set_interrupt_window(plan.interrupt_window);
-        self.set_intercept_cr(InterceptCr::CR8_WRITE, self.guest.events.held_back());
+        // While interrupts wait for a lower CR8. While the window is open it does no harm, and one emulator dies of a write of
+        // CR8 with V_IRQ set.
+        self.set_intercept_cr(InterceptCr::CR8_WRITE, plan.interrupt_window || self.guest.events.held_back());
         if plan.nmi_window {
             self.open_nmi_window();
         }

@@ -113,7 +113,12 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// INS or OUTS.
     #[inline(never)]
-    pub(super) fn string_io(&mut self, vmcs: &Vmcs<'_>, qualification: IoQualification, width: Width) -> Option<VmExit> {
+    pub(super) fn string_io(
+        &mut self,
+        vmcs: &Vmcs<'_>,
+        qualification: IoQualification,
+        width: Width,
+    ) -> Option<VmExit> {
         let input = qualification.contains(IoQualification::DIRECTION_IN);
         let (address_size, segment) = self.string_operands(vmcs, input);
         let io = StringIo { input, width, repeat: qualification.contains(IoQualification::REP), address_size, segment };
@@ -213,7 +218,6 @@ impl<S: FrameSource> VmxVcpu<S> {
         Ok(())
     }
 }
-
 
 /// Whether a present entry has a bit that must be 0, on a CPU with so many physical-address bits.
 fn has_reserved_bits(entry: PaePdpte, physical_bits: u8) -> bool {

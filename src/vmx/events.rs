@@ -8,7 +8,9 @@ use crate::{
     spec::{
         intel::{
             controls::PrimaryControls,
-            structures::{EntryInterruptionInformation, IdtVectoringInformation, InterruptibilityState, InterruptionType},
+            structures::{
+                EntryInterruptionInformation, IdtVectoringInformation, InterruptibilityState, InterruptionType,
+            },
             vmcs::*,
         },
         x86::registers::{Cr0, Rflags},
@@ -16,7 +18,8 @@ use crate::{
 };
 
 /// What delays interrupts for one instruction.
-const SHADOW: InterruptibilityState = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
+const SHADOW: InterruptibilityState =
+    InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
 
 impl<S: FrameSource> VmxVcpu<S> {
     /// Injects what is due, and asks for the windows that the rest needs.
@@ -61,7 +64,8 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     fn inject(&self, vmcs: &Vmcs<'_>, event: &Event) {
-        let mut information = EntryInterruptionInformation::VALID.with_vector(event.vector).with_interruption_type(event.kind);
+        let mut information =
+            EntryInterruptionInformation::VALID.with_vector(event.vector).with_interruption_type(event.kind);
         // Real mode has no error codes, and the CPU refuses an entry that would push one.
         if let Some(code) = event.error_code
             && vmcs.read(GUEST_CR0).contains(Cr0::PE)

@@ -22,8 +22,8 @@ use crate::{
         Msr,
         intel::{
             exit_qualifications::{
-                CrAccessQualification, CrAccessType, DebugExceptionQualification, EptViolationQualification, IoAccessSize,
-                IoQualification, MovDrQualification,
+                CrAccessQualification, CrAccessType, DebugExceptionQualification, EptViolationQualification,
+                IoAccessSize, IoQualification, MovDrQualification,
             },
             exits::{ExitReason, ExitReasonWord},
             structures::{ExitInterruptionInformation, InterruptionType, SegmentAccessRights},
@@ -169,7 +169,9 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn read_vendor_msr(&self, vmcs: &Vmcs<'_>, register: VendorMsr) -> u64 {
         match register {
             VendorMsr::Efer => self.control_state(vmcs).efer.bits(),
-            VendorMsr::Pat => vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness)),
+            VendorMsr::Pat => {
+                vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness))
+            }
             VendorMsr::Tsc => timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
         }
     }
@@ -211,7 +213,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         let qualification = CrAccessQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         let register = RegisterIndex::new(qualification.register().0);
         let state = self.control_state(vmcs);
-        let cs_long = vmcs.read(GUEST_CS_ACCESS_RIGHTS).contains(SegmentAccessRights::L) && state.efer.contains(Efer::LMA);
+        let cs_long =
+            vmcs.read(GUEST_CS_ACCESS_RIGHTS).contains(SegmentAccessRights::L) && state.efer.contains(Efer::LMA);
         // Outside 64-bit mode the operand has 32 bits.
         let mask = if cs_long { Width::Qword.mask() } else { Width::Dword.mask() };
         match (qualification.access_type(), qualification.cr_number()) {
@@ -235,7 +238,9 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.write_register(vmcs, register, self.guest.events.task_priority().into());
                 self.skipped(vmcs)
             }
-            (CrAccessType::CLTS, _) => self.finish_control_write(vmcs, state.write_cr0(state.cr0.without(Cr0::TS).bits(), cs_long)),
+            (CrAccessType::CLTS, _) => {
+                self.finish_control_write(vmcs, state.write_cr0(state.cr0.without(Cr0::TS).bits(), cs_long))
+            }
             (CrAccessType::LMSW, _) => {
                 let value = state.load_machine_status_word(qualification.lmsw_source_data());
                 self.finish_control_write(vmcs, state.write_cr0(value, cs_long))

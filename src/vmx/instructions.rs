@@ -90,7 +90,7 @@ pub(super) unsafe fn vmptrst() -> u64 {
 /// This CPU is in VMX operation and supports this type of INVEPT.
 pub(super) unsafe fn invept(kind: InveptType, eptp: u64) -> Result {
     let descriptor = Descriptor([eptp, 0]);
-    vmx!("INVEPT", "invept {}, [{}]", in(reg) u64::from(kind.0), in(reg) &raw const descriptor)
+    vmx!("INVEPT", "invept {}, [{}]", in(reg) kind.0, in(reg) &raw const descriptor)
 }
 
 /// Forgets translations that are tagged with a VPID.
@@ -99,5 +99,5 @@ pub(super) unsafe fn invept(kind: InveptType, eptp: u64) -> Result {
 /// This CPU is in VMX operation and supports this type of INVVPID.
 pub(super) unsafe fn invvpid(kind: InvvpidType, vpid: u16) -> Result {
     let descriptor = Descriptor([u64::from(vpid), 0]);
-    vmx!("INVVPID", "invvpid {}, [{}]", in(reg) u64::from(kind.0), in(reg) &raw const descriptor)
+    vmx!("INVVPID", "invvpid {}, [{}]", in(reg) kind.0, in(reg) &raw const descriptor)
 }

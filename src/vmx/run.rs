@@ -68,9 +68,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
             // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
             // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
-            let entered = unsafe {
-                world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context)
-            };
+            let entered =
+                unsafe { world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context) };
             if !entered {
                 return self.entry_failed(injected, 0, super::instructions::instruction_error(), 0);
             }

@@ -255,7 +255,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         let missing = Error::Unsupported("a VMCS field that the chosen controls need");
         vmcs.try_write(PIN_BASED_CONTROLS, controls.pin).map_err(fail)?;
         vmcs.try_write(PRIMARY_PROCESSOR_CONTROLS, controls.primary).map_err(fail)?;
-        vmcs.try_write_if(SECONDARY_PROCESSOR_CONTROLS, controls.secondary, vmcs.has().ok_or(missing)?).map_err(fail)?;
+        vmcs.try_write_if(SECONDARY_PROCESSOR_CONTROLS, controls.secondary, vmcs.has().ok_or(missing)?)
+            .map_err(fail)?;
         vmcs.try_write(PRIMARY_VM_EXIT_CONTROLS, controls.exit).map_err(fail)?;
         vmcs.try_write(VM_ENTRY_CONTROLS, controls.entry).map_err(fail)?;
         vmcs.try_write_if(MSR_BITMAPS, self.msr_bitmap.address(), vmcs.has().ok_or(missing)?).map_err(fail)?;

@@ -1,10 +1,6 @@
 //! The guest-state area as registers: SDM volume 3, "Guest Register State", and how control registers are virtualized.
 
-use super::{
-    loaded::Vmcs,
-    setup::CR0_GUEST_OWNED,
-    vcpu::VmxVcpu,
-};
+use super::{loaded::Vmcs, setup::CR0_GUEST_OWNED, vcpu::VmxVcpu};
 use crate::{
     Error, Result,
     frame::FrameSource,

@@ -1,10 +1,11 @@
 //! The life of a vCPU on VMX: created, set up, bound to a CPU, unbound, dropped.
 
-use memory_addr::MemoryAddr;
 use core::{marker::PhantomData, mem::ManuallyDrop};
+use memory_addr::MemoryAddr;
 
 use super::{
-    capabilities::Capabilities, instructions, loaded::Vmcs, msrs::SwitchedMsrs, region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
+    capabilities::Capabilities, instructions, loaded::Vmcs, msrs::SwitchedMsrs, region::Region, setup::Controls,
+    vpid::Vpid, world_switch::Context,
 };
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
@@ -403,7 +404,9 @@ impl<S: FrameSource> VmxVcpu<S> {
 impl<S: FrameSource> Drop for VmxVcpu<S> {
     fn drop(&mut self) {
         if self.guest.cpu.is_some() && self.unbind().is_err() {
-            log::error!("a vCPU was dropped while it was bound to another CPU, where its VMCS is active; a frame is leaked");
+            log::error!(
+                "a vCPU was dropped while it was bound to another CPU, where its VMCS is active; a frame is leaked"
+            );
             return;
         }
         // SAFETY: the VMCS is active on no CPU, and this is the only place that drops the region.
@@ -413,6 +416,9 @@ impl<S: FrameSource> Drop for VmxVcpu<S> {
 
 impl<S: FrameSource> core::fmt::Debug for VmxVcpu<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("VmxVcpu").field("cpu", &self.guest.cpu).field("launched", &self.launched).finish_non_exhaustive()
+        f.debug_struct("VmxVcpu")
+            .field("cpu", &self.guest.cpu)
+            .field("launched", &self.launched)
+            .finish_non_exhaustive()
     }
 }

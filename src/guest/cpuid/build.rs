@@ -90,11 +90,7 @@ impl CpuidPolicy {
         policy
     }
 
-    pub(super) fn fill(
-        &mut self,
-        config: &CpuidConfig,
-        host: &mut impl FnMut(u32, u32) -> CpuidEntry,
-    ) -> Result {
+    pub(super) fn fill(&mut self, config: &CpuidConfig, host: &mut impl FnMut(u32, u32) -> CpuidEntry) -> Result {
         let vendor = host(CpuidLeaf::VENDOR.0, 0);
         let highest_basic = vendor.eax.min(HIGHEST_BASIC);
         let is_amd = [vendor.ebx, vendor.edx, vendor.ecx] == words([b"Auth", b"enti", b"cAMD"])
@@ -114,7 +110,8 @@ impl CpuidPolicy {
         let features = Features { config, xcr0 };
         self.fill_basic(config, &features, highest_basic, &mut seen)?;
         let highest_extended = seen(CpuidLeaf::EXTENDED_MAXIMUM, 0, u32::MAX).eax;
-        if (CpuidLeaf::EXTENDED_FEATURES.0..=u32::MAX >> 1 | CpuidLeaf::EXTENDED_MAXIMUM.0).contains(&highest_extended) {
+        if (CpuidLeaf::EXTENDED_FEATURES.0..=u32::MAX >> 1 | CpuidLeaf::EXTENDED_MAXIMUM.0).contains(&highest_extended)
+        {
             self.fill_extended(config, &features, highest_extended.min(HIGHEST_EXTENDED), is_amd, &mut seen)?;
         }
 

@@ -175,11 +175,8 @@ impl Features<'_> {
 
     pub fn leaf_7_1_eax(&self, host: u32) -> u32 {
         let avx = Cpuid7Sub1Eax::AVX_VNNI | Cpuid7Sub1Eax::AVX_IFMA;
-        let mut shown = avx
-            | Cpuid7Sub1Eax::AVX512_BF16
-            | Cpuid7Sub1Eax::FZRM
-            | Cpuid7Sub1Eax::FSRS
-            | Cpuid7Sub1Eax::FSRC;
+        let mut shown =
+            avx | Cpuid7Sub1Eax::AVX512_BF16 | Cpuid7Sub1Eax::FZRM | Cpuid7Sub1Eax::FSRS | Cpuid7Sub1Eax::FSRC;
         needs!(shown, self.avx() => avx);
         needs!(shown, self.avx_512() => Cpuid7Sub1Eax::AVX512_BF16);
         host & shown.bits()

@@ -12,7 +12,9 @@ fn everything(vendor: [&[u8; 4]; 3]) -> impl FnMut(u32, u32) -> CpuidEntry {
     move |leaf, subleaf| match (leaf, subleaf) {
         (0, _) => CpuidEntry { eax: 0x20, ebx, ecx, edx },
         (0x8000_0000, _) => CpuidEntry { eax: 0x8000_0028, ebx, ecx, edx },
-        (4 | 0x8000_001d, 0..4) => CpuidEntry { eax: 0xfc00_0001 | [1, 1, 2, 3][subleaf as usize] << 5 | 0xfff << 14, ebx: 7, ecx: 63, edx: 0 },
+        (4 | 0x8000_001d, 0..4) => {
+            CpuidEntry { eax: 0xfc00_0001 | [1, 1, 2, 3][subleaf as usize] << 5 | 0xfff << 14, ebx: 7, ecx: 63, edx: 0 }
+        }
         (4 | 0x8000_001d, _) => CpuidEntry::ZERO,
         (0xd, 0) => CpuidEntry { eax: 0x602e7, ebx: 0x2b00, ecx: 0x2b00, edx: 0 },
         (0xd, 1) => CpuidEntry { eax: 0x1f, ebx: 0x2b00, ecx: 0x1900, edx: 0 },
@@ -25,7 +27,9 @@ fn everything(vendor: [&[u8; 4]; 3]) -> impl FnMut(u32, u32) -> CpuidEntry {
         (0xd, 17) => CpuidEntry { eax: 64, ebx: 2752, ecx: 2, edx: 0 },
         (0xd, 18) => CpuidEntry { eax: 8192, ebx: 2816, ecx: 6, edx: 0 },
         (0xd, _) => CpuidEntry::ZERO,
-        (0..=0x20 | 0x8000_0000..=0x8000_0028, _) => CpuidEntry { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX },
+        (0..=0x20 | 0x8000_0000..=0x8000_0028, _) => {
+            CpuidEntry { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX }
+        }
         _ => CpuidEntry { eax: 0xdead, ebx: 0xdead, ecx: 0xdead, edx: 0xdead },
     }
 }
@@ -75,7 +79,8 @@ fn shows_what_was_asked_for() {
     let ecx = Cpuid1Ecx::from_bits(policy(AMD, &config).lookup(1, 0).ecx);
     assert!(ecx.contains(Cpuid1Ecx::X2APIC | Cpuid1Ecx::TSC_DEADLINE));
     // Features need their bit in CR4 and their state in XCR0.
-    let config = CpuidConfig { cr4: Cr4::empty(), efer: crate::spec::x86::registers::Efer::empty(), ..CpuidConfig::new(0, ALL) };
+    let config =
+        CpuidConfig { cr4: Cr4::empty(), efer: crate::spec::x86::registers::Efer::empty(), ..CpuidConfig::new(0, ALL) };
     let bare = policy(INTEL, &config);
     assert_eq!(bare.lookup(1, 0).ecx & (Cpuid1Ecx::XSAVE | Cpuid1Ecx::PCID).bits(), 0);
     assert_eq!(bare.lookup(7, 0).ebx & (Cpuid7Ebx::SMEP | Cpuid7Ebx::SMAP | Cpuid7Ebx::FSGSBASE).bits(), 0);
@@ -121,8 +126,14 @@ fn topology() {
     let policy = policy(AMD, &CpuidConfig { processors: 6, ..CpuidConfig::new(0x1_0005, ALL) });
     assert_eq!(policy.lookup(1, 0).ebx >> 16, 0x0508);
     assert_ne!(policy.lookup(1, 0).edx & Cpuid1Edx::HTT.bits(), 0);
-    assert_eq!(policy.lookup(0xb, 0), CpuidEntry { eax: 0, ebx: 1, ecx: u32::from(TopologyLevelType::SMT.0) << 8, edx: 0x1_0005 });
-    assert_eq!(policy.lookup(0xb, 1), CpuidEntry { eax: 3, ebx: 6, ecx: 1 | u32::from(TopologyLevelType::CORE.0) << 8, edx: 0x1_0005 });
+    assert_eq!(
+        policy.lookup(0xb, 0),
+        CpuidEntry { eax: 0, ebx: 1, ecx: u32::from(TopologyLevelType::SMT.0) << 8, edx: 0x1_0005 }
+    );
+    assert_eq!(
+        policy.lookup(0xb, 1),
+        CpuidEntry { eax: 3, ebx: 6, ecx: 1 | u32::from(TopologyLevelType::CORE.0) << 8, edx: 0x1_0005 }
+    );
     assert_eq!(policy.lookup(0xb, 7), CpuidEntry { eax: 0, ebx: 0, ecx: 7, edx: 0x1_0005 });
     assert_eq!(policy.lookup(0x8000_001e, 9).eax, 0x1_0005);
     assert_eq!(policy.lookup(0x8000_001e, 0).ebx, 5);
@@ -163,7 +174,9 @@ fn leaves_that_do_not_exist() {
 fn can_be_edited() {
     let mut policy = policy(INTEL, &CpuidConfig::new(3, ALL));
     let before: BTreeSet<(u32, u32)> = (0..256).flat_map(|leaf| (0..20).map(move |sub| (leaf, sub))).collect();
-    let look = |policy: &CpuidPolicy| before.iter().map(|(leaf, sub)| policy.lookup(*leaf, *sub)).collect::<std::vec::Vec<_>>();
+    let look = |policy: &CpuidPolicy| {
+        before.iter().map(|(leaf, sub)| policy.lookup(*leaf, *sub)).collect::<std::vec::Vec<_>>()
+    };
     let was = look(&policy);
     let entry = CpuidEntry { eax: 1, ebx: 2, ecx: 3, edx: 4 };
     policy.set(0x4000_0001, 0, entry).unwrap();

@@ -72,11 +72,16 @@ fn everything_that_a_cpu_may_report_has_an_answer() {
         put(&vmcs, GUEST_RIP, random());
         put(&vmcs, GUEST_RFLAGS, random() | 2);
         put(&vmcs, GUEST_CS_ACCESS_RIGHTS, random() & 0x1_ffff);
-        vcpu.guest.registers =
-            GuestRegisters { rax: random(), rcx: random() % 0x2000, rdx: random(), rbx: random(), ..vcpu.guest.registers };
-        drop(vcpu.handle_exit(&vmcs, ExitReasonWord::from_bits(reason & 0x7fff_ffff)));
+        vcpu.guest.registers = GuestRegisters {
+            rax: random(),
+            rcx: random() % 0x2000,
+            rdx: random(),
+            rbx: random(),
+            ..vcpu.guest.registers
+        };
+        let _ = vcpu.handle_exit(&vmcs, ExitReasonWord::from_bits(reason & 0x7fff_ffff));
         if vcpu.guest.events.any() {
-            drop(vcpu.plan_events(&vmcs));
+            let _ = vcpu.plan_events(&vmcs);
         }
     }
 }
@@ -95,9 +100,7 @@ fn port_reads_and_writes_have_their_width() {
     let (mut vcpu, vmcs) = vcpu();
     vcpu.guest.registers.rax = 0x1122_3344_5566_7788;
     put(&vmcs, VM_EXIT_INSTRUCTION_LENGTH, 2);
-    for (size, width, data) in
-        [(0, Width::Byte, 0x88), (1, Width::Word, 0x7788), (3, Width::Dword, 0x5566_7788)]
-    {
+    for (size, width, data) in [(0, Width::Byte, 0x88), (1, Width::Word, 0x7788), (3, Width::Dword, 0x5566_7788)] {
         put(&vmcs, EXIT_QUALIFICATION, 0x3f8 << 16 | size);
         let Some(exit) = exit(&mut vcpu, &vmcs, ExitReason::IO_INSTRUCTION) else { panic!("handled") };
         assert_eq!(exit, VmExit::IoWrite { port: 0x3f8, width, data });
