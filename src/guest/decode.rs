@@ -20,10 +20,10 @@ mod string_operands;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(feature = "amd", test))]
-pub use self::skip::{Expected, skip_length};
 #[cfg(feature = "amd")]
 pub use self::skip::unprefixed_length;
+#[cfg(any(feature = "amd", test))]
+pub use self::skip::{Expected, skip_length};
 #[cfg(feature = "amd")]
 pub use self::{
     control::{ControlAccess, WordOperand},
