@@ -96,35 +96,42 @@ segment_base!(fs_base, "rdfsbase", IA32_FS_BASE, "The host's FS base.");
 segment_base!(gs_base, "rdgsbase", IA32_GS_BASE, "The host's GS base.");
 
 macro_rules! control_register {
-    ($name:ident, $register:literal, $doc:literal) => {
+    ($name:ident, $register:ident, $doc:literal) => {
         #[doc = $doc]
         #[inline(always)]
         pub(crate) fn $name() -> u64 {
-            if cfg!(test) {
-                return 0; // the unit tests run in ring 3
-            }
-            let value: u64;
-            // SAFETY: reading a control register in ring 0 has no effect.
-            unsafe { asm!(concat!("mov {}, ", $register), out(reg) value, options(nomem, nostack, preserves_flags)) };
-            value
+            // The unit tests run in ring 3.
+            if cfg!(test) { 0 } else { x86_64::registers::control::$register::read_raw() }
         }
     };
 }
 
-control_register!(cr0, "cr0", "The host's CR0.");
-control_register!(cr2, "cr2", "CR2.");
-control_register!(cr3, "cr3", "The host's CR3.");
+control_register!(cr0, Cr0, "The host's CR0.");
+control_register!(cr2, Cr2, "CR2.");
+control_register!(cr4_bits, Cr4, "The host's CR4, raw.");
 
 /// The host's CR4.
 #[inline(always)]
 pub(crate) fn cr4() -> Cr4 {
+    Cr4::from_bits(cr4_bits())
+}
+
+/// The host's CR3, with all its bits.
+#[inline(always)]
+pub(crate) fn cr3() -> u64 {
     if cfg!(test) {
-        return Cr4::empty();
+        return 0;
     }
     let value: u64;
     // SAFETY: reading a control register in ring 0 has no effect.
-    unsafe { asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
-    Cr4::from_bits(value)
+    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// The host's time-stamp counter.
+pub(crate) fn timestamp() -> u64 {
+    // SAFETY: every CPU with virtualization has RDTSC, and the host runs in ring 0.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// Writes CR2, which neither VMX nor its VMCS switches.

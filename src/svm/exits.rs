@@ -15,6 +15,7 @@ use crate::{
         state::Pending,
         walk::WalkFault,
     },
+    host,
     spec::{
         Msr,
         amd::{
@@ -99,6 +100,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.let_host_in(|| unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) });
                 Outcome::Again
             }
+            ExitCode::ICEBP => self.icebp(),
             // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
             ExitCode::INVD | ExitCode::WBINVD => self.skip_cache_instruction(),
             ExitCode::RDPMC => self.raise(Event::general_protection()),
@@ -292,7 +294,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Value(value) => value,
             Answer::Vendor(VendorMsr::Efer) => self.control_state().efer.bits(),
             Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat(),
-            Answer::Vendor(VendorMsr::Tsc) => timestamp().wrapping_add(self.vmcb.tsc_offset()),
+            Answer::Vendor(VendorMsr::Tsc) => host::timestamp().wrapping_add(self.vmcb.tsc_offset()),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length };
@@ -314,7 +316,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return self.finish_control_write(new, length);
             }
             Answer::Vendor(VendorMsr::Pat) if pat_is_valid(value) => self.vmcb.set_g_pat(value),
-            Answer::Vendor(VendorMsr::Tsc) => self.vmcb.set_tsc_offset(value.wrapping_sub(timestamp())),
+            Answer::Vendor(VendorMsr::Tsc) => self.vmcb.set_tsc_offset(value.wrapping_sub(host::timestamp())),
             Answer::Vendor(VendorMsr::Pat) | Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
@@ -354,6 +356,17 @@ impl<S: FrameSource> SvmVcpu<S> {
         Outcome::Again
     }
 
+    /// INT1 raises #DB behind itself, and leaves DR6 alone.
+    fn icebp(&mut self) -> Outcome {
+        match self.instruction_length(Expected::Int1) {
+            Ok(length) => {
+                self.skip_by(length);
+                self.raise(Event::exception(ExceptionVector::DB, None))
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
     fn nested_page_fault(&mut self) -> Outcome {
         let info = NpfInfo::from_bits(self.vmcb.exitinfo1());
         let (write, fetch) = (info.contains(NpfInfo::RW), info.contains(NpfInfo::ID));
@@ -389,14 +402,6 @@ pub(super) fn is_refusal(code: ExitCode) -> bool {
 /// Whether an exit code lies in a row of them.
 fn is_in(code: u64, first: ExitCode, last: ExitCode) -> bool {
     (first.0..=last.0).contains(&code)
-}
-
-/// The host's time-stamp counter.
-fn timestamp() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: every CPU with SVM has RDTSC, and the host runs in ring 0.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
 }
 
 #[cfg(test)]

@@ -61,7 +61,8 @@ const MISC1: InterceptMisc1 = InterceptMisc1::INTR
     .with(InterceptMisc1::FERR_FREEZE)
     .with(InterceptMisc1::SHUTDOWN);
 
-/// SVM's own instructions (VMRUN fails if it is not intercepted), and more of the same.
+/// SVM's own instructions (VMRUN fails if it is not intercepted), and more of the same. ICEBP, because one emulator takes no
+/// interrupt while a guest does nothing else.
 const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::VMMCALL)
     .with(InterceptMisc2::VMLOAD)
@@ -69,6 +70,7 @@ const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::STGI)
     .with(InterceptMisc2::CLGI)
     .with(InterceptMisc2::SKINIT)
+    .with(InterceptMisc2::ICEBP)
     .with(InterceptMisc2::WBINVD)
     .with(InterceptMisc2::MONITOR)
     .with(InterceptMisc2::MWAIT)

@@ -1,7 +1,5 @@
 //! Turning VMX on and off on one CPU: SDM volume 3, "Enabling and Entering VMX Operation", "Restrictions on VMX Operation".
 
-use core::arch::asm;
-
 use super::{capabilities::Capabilities, instructions, region::Region};
 use crate::{
     Error, Result,
@@ -164,5 +162,5 @@ fn check_fixed_bits(capabilities: &Capabilities) -> Result {
 /// The host must be able to live with the new value.
 unsafe fn write_cr4(value: Cr4) {
     // SAFETY: the caller's promise.
-    unsafe { asm!("mov cr4, {}", in(reg) value.bits(), options(nostack, preserves_flags)) };
+    unsafe { x86_64::registers::control::Cr4::write_raw(value.bits()) };
 }

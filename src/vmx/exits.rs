@@ -4,8 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use core::arch::asm;
-
 use super::{loaded::Vmcs, vcpu::VmxVcpu};
 use crate::{
     exit::{Access, NestedFault, Unhandled, VmExit, Width},
@@ -172,7 +170,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             VendorMsr::Pat => {
                 vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness))
             }
-            VendorMsr::Tsc => timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
+            VendorMsr::Tsc => host::timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
         }
     }
 
@@ -191,7 +189,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                     vmcs.write_if(GUEST_IA32_PAT, value, witness);
                 }
             }
-            Answer::Vendor(VendorMsr::Tsc) => vmcs.write(TSC_OFFSET, value.wrapping_sub(timestamp())),
+            Answer::Vendor(VendorMsr::Tsc) => vmcs.write(TSC_OFFSET, value.wrapping_sub(host::timestamp())),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
@@ -355,12 +353,4 @@ impl<S: FrameSource> VmxVcpu<S> {
             instruction_length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8,
         })
     }
-}
-
-/// The host's time-stamp counter.
-fn timestamp() -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: every CPU with VMX has RDTSC, and the host runs in ring 0.
-    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
-    u64::from(high) << 32 | u64::from(low)
 }

@@ -2,7 +2,11 @@
 //!
 //! SDM volume 3, "Preparation and Launching a Virtual Machine", "VM-Execution Control Fields".
 
-use core::arch::asm;
+use bit_field::BitField;
+use x86::{
+    dtables::{self, DescriptorTablePointer},
+    segmentation::{self, SegmentSelector},
+};
 
 use super::{
     capabilities::Capabilities,
@@ -181,37 +185,35 @@ fn bitmap_bit(msr: Msr, write: bool) -> Option<usize> {
 }
 
 /// What exits clobber in the host, and `unbind` puts back.
-#[derive(Clone, Copy, Default)]
 pub(super) struct SavedHost {
-    gdtr: PseudoDescriptor,
-    idtr: PseudoDescriptor,
-    ldtr: u16,
-    ds: u16,
-    es: u16,
-    fs: u16,
-    gs: u16,
+    gdtr: DescriptorTablePointer<u64>,
+    idtr: DescriptorTablePointer<u64>,
+    ldtr: SegmentSelector,
+    ds: SegmentSelector,
+    es: SegmentSelector,
 }
 
-/// What SGDT and SIDT store.
-#[derive(Clone, Copy, Default)]
-#[repr(C, packed)]
-struct PseudoDescriptor {
-    limit: u16,
-    base: u64,
+impl Default for SavedHost {
+    fn default() -> Self {
+        let null = SegmentSelector::from_raw(0);
+        Self {
+            gdtr: DescriptorTablePointer::default(),
+            idtr: DescriptorTablePointer::default(),
+            ldtr: null,
+            ds: null,
+            es: null,
+        }
+    }
 }
 
 impl SavedHost {
     fn read() -> Self {
-        let mut saved = Self::default();
+        let mut saved = Self { ds: segmentation::ds(), es: segmentation::es(), ..Self::default() };
         // SAFETY: these instructions only store registers, to variables of the right size.
         unsafe {
-            asm!("sgdt [{}]", in(reg) &raw mut saved.gdtr, options(nostack, preserves_flags));
-            asm!("sidt [{}]", in(reg) &raw mut saved.idtr, options(nostack, preserves_flags));
-            asm!("sldt {:x}", out(reg) saved.ldtr, options(nomem, nostack, preserves_flags));
-            asm!("mov {:x}, ds", out(reg) saved.ds, options(nomem, nostack, preserves_flags));
-            asm!("mov {:x}, es", out(reg) saved.es, options(nomem, nostack, preserves_flags));
-            asm!("mov {:x}, fs", out(reg) saved.fs, options(nomem, nostack, preserves_flags));
-            asm!("mov {:x}, gs", out(reg) saved.gs, options(nomem, nostack, preserves_flags));
+            dtables::sgdt(&mut saved.gdtr);
+            dtables::sidt(&mut saved.idtr);
+            saved.ldtr = dtables::ldtr();
         }
         saved
     }
@@ -221,24 +223,24 @@ impl SavedHost {
         // SAFETY: these are the host's own values from `bind` on this CPU. FS and GS keep the selectors that they were
         // entered with, whose bases an exit restores; reloading them would lose the bases.
         unsafe {
-            asm!("lgdt [{}]", in(reg) &raw const self.gdtr, options(nostack, preserves_flags));
-            asm!("lidt [{}]", in(reg) &raw const self.idtr, options(nostack, preserves_flags));
-            if self.ldtr != 0 {
-                asm!("lldt {:x}", in(reg) self.ldtr, options(nostack, preserves_flags));
+            dtables::lgdt(&self.gdtr);
+            dtables::lidt(&self.idtr);
+            if self.ldtr.bits() != 0 {
+                dtables::load_ldtr(self.ldtr);
             }
-            if host_selector(self.ds) != self.ds {
-                asm!("mov ds, {:x}", in(reg) self.ds, options(nostack, preserves_flags));
+            if host_selector(self.ds) != self.ds.bits() {
+                segmentation::load_ds(self.ds);
             }
-            if host_selector(self.es) != self.es {
-                asm!("mov es, {:x}", in(reg) self.es, options(nostack, preserves_flags));
+            if host_selector(self.es) != self.es.bits() {
+                segmentation::load_es(self.es);
             }
         }
     }
 }
 
 /// A selector as the host-state fields take it: RPL 0 and no LDT, or null.
-fn host_selector(selector: u16) -> u16 {
-    if selector & 7 == 0 { selector } else { 0 }
+fn host_selector(selector: SegmentSelector) -> u16 {
+    if selector.bits() & 7 == 0 { selector.bits() } else { 0 }
 }
 
 impl<S: FrameSource> VmxVcpu<S> {
@@ -295,32 +297,27 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// This CPU's host state, at each bind.
     pub(super) fn write_host_state(&mut self, vmcs: &Vmcs<'_>) -> Result {
         let saved = SavedHost::read();
-        let (cs, ss, tr): (u16, u16, u16);
-        // SAFETY: reading selectors has no effect.
-        unsafe {
-            asm!("mov {:x}, cs", out(reg) cs, options(nomem, nostack, preserves_flags));
-            asm!("mov {:x}, ss", out(reg) ss, options(nomem, nostack, preserves_flags));
-            asm!("str {:x}", out(reg) tr, options(nomem, nostack, preserves_flags));
-        }
-        if tr == 0 {
+        // SAFETY: reading the task register has no effect.
+        let tr = unsafe { x86::task::tr() };
+        if tr.bits() == 0 {
             return Err(Error::BadState("the host has no task register (TR) loaded, which VMX needs"));
         }
         for (field, selector) in [
-            (HOST_CS_SELECTOR, cs),
-            (HOST_SS_SELECTOR, ss),
+            (HOST_CS_SELECTOR, segmentation::cs()),
+            (HOST_SS_SELECTOR, segmentation::ss()),
             (HOST_DS_SELECTOR, saved.ds),
             (HOST_ES_SELECTOR, saved.es),
-            (HOST_FS_SELECTOR, saved.fs),
-            (HOST_GS_SELECTOR, saved.gs),
+            (HOST_FS_SELECTOR, segmentation::fs()),
+            (HOST_GS_SELECTOR, segmentation::gs()),
             (HOST_TR_SELECTOR, tr),
         ] {
             vmcs.write(field, host_selector(selector));
         }
-        let gdt = DescriptorTable { base: saved.gdtr.base, limit: saved.gdtr.limit };
+        let gdt = DescriptorTable { base: saved.gdtr.base as u64, limit: saved.gdtr.limit };
         vmcs.write(HOST_GDTR_BASE, gdt.base);
-        let idt_base = saved.idtr.base;
+        let idt_base = saved.idtr.base as u64;
         vmcs.write(HOST_IDTR_BASE, idt_base);
-        vmcs.write(HOST_TR_BASE, tss_base(gdt, tr)?);
+        vmcs.write(HOST_TR_BASE, tss_base(gdt, tr.bits())?);
         // SAFETY: every CPU with VMX has these registers.
         unsafe {
             vmcs.write(HOST_IA32_SYSENTER_CS, host::rdmsr(IA32_SYSENTER_CS) as u32);
@@ -381,7 +378,7 @@ fn tss_base(gdt: DescriptorTable, selector: u16) -> Result<u64> {
     let [low, high] = unsafe { ((gdt.base + offset) as *const [u64; 2]).read_unaligned() };
     // SDM volume 3, "Format of TSS and LDT Descriptors in 64-bit Mode": base bits 15:0 and 23:16 in bits 39:16, 31:24 in
     // bits 63:56, 63:32 in the upper half.
-    Ok(low >> 16 & 0xff_ffff | low >> 56 << 24 | high << 32)
+    Ok(low.get_bits(16..40) | low.get_bits(56..64) << 24 | high << 32)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
 unsafe impl<S: FrameSource> Send for VmxVcpu<S> {}
 
 /// What the host-state fields hold, to write them only when the host's registers change, and what exits clobber.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct HostState {
     pub(super) cr0: u64,
     pub(super) cr3: u64,

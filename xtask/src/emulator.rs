@@ -5,8 +5,9 @@ mod qemu;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,12 +60,15 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
         Emulator::Qemu => qemu::command(boot, &command_line, emulators)?,
     };
     let started = Instant::now();
-    let (code, log) = follow(&mut command, &boot.directory, &serial, started + boot.limit, on_line)?;
-    let status = match (code, boot.machine.emulator) {
-        (None, _) if started.elapsed() >= boot.limit => Status::TimedOut,
-        (None, emulator) => Status::Stopped(format!("{} was killed", emulator.name())),
-        (Some(code), Emulator::Bochs) => bochs::status(code),
-        (Some(code), Emulator::Qemu) => qemu::status(code),
+    let (exit, log) = follow(&mut command, &boot.directory, &serial, started + boot.limit, on_line)?;
+    let emulator = boot.machine.emulator;
+    let status = match exit.map(|exit| (exit.code(), exit.signal())) {
+        None => Status::TimedOut,
+        Some((Some(code), _)) if emulator == Emulator::Bochs => bochs::status(code),
+        Some((Some(code), _)) => qemu::status(code),
+        Some((None, signal)) => {
+            Status::Stopped(format!("{} was ended by signal {}", emulator.name(), signal.unwrap_or_default()))
+        }
     };
     let status = match status {
         Status::Stopped(why) if Log::parse(&log).result.is_none() => {
@@ -91,14 +95,14 @@ fn is_complaint(line: &str) -> bool {
         || line.starts_with("qemu-system") && !line.contains("TCG doesn't support")
 }
 
-/// Runs the emulator and reads the serial log while it grows.
+/// Runs the emulator and reads the serial log while it grows. There is no exit status when the time limit was reached.
 fn follow(
     command: &mut Command,
     directory: &Path,
     serial: &Path,
     deadline: Instant,
     on_line: &mut dyn FnMut(&str),
-) -> Result<(Option<i32>, String)> {
+) -> Result<(Option<ExitStatus>, String)> {
     let output = File::create(directory.join("output.txt"))?;
     let mut child = command
         .current_dir(directory)
@@ -117,8 +121,8 @@ fn follow(
             on_line(&String::from_utf8_lossy(&bytes[shown..shown + length]));
             shown += length + 1;
         }
-        if let Some(status) = ended {
-            return Ok((status.code(), String::from_utf8_lossy(&bytes).into_owned()));
+        if ended.is_some() {
+            return Ok((ended, String::from_utf8_lossy(&bytes).into_owned()));
         }
         if Instant::now() >= deadline {
             // SIGKILL: Bochs does not end on SIGTERM.

@@ -20,11 +20,15 @@ impl PhysFrameIf for Frames {
 }
 
 /// Enables this CPU and runs a guest in real mode until it halts; answers every port with zero.
-pub fn run(nested_root: PhysAddr, entry: u64) -> Result {
+///
+/// # Safety
+/// As of [`Vcpu::set_nested_root`].
+pub unsafe fn run(nested_root: PhysAddr, entry: u64) -> Result {
     let mut cpu: PerCpu = PerCpu::new(0);
     cpu.enable()?;
     let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
-    vcpu.set_nested_root(nested_root)?;
+    // SAFETY: the caller vouches for the table.
+    unsafe { vcpu.set_nested_root(nested_root)? };
     vcpu.start(StartState::RealMode { entry })?;
     vcpu.bind()?;
     loop {
