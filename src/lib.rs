@@ -75,3 +75,8 @@ pub use handle::VcpuHandle;
 pub use percpu::{PerCpu, has_hardware_support, nested_format};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,10 +2,15 @@
 //!
 //! SDM volume 3C, "The Extended Page Table Mechanism (EPT)"; APM volume 2, "Nested Paging".
 //!
-//! ```ignore
-//! let mut table = NestedTable::<HostFrames>::new(NestedFormat::Ept)?;
+//! ```no_run
+//! # use x86_vcpu::{Vcpu, Result, nested::*};
+//! # fn memory_of_a_guest(vcpu: &mut Vcpu, ram: memory_addr::PhysAddr) -> Result<NestedTable> {
+//! let mut table: NestedTable = NestedTable::new(x86_vcpu::nested_format()?)?;
 //! table.map(0, ram, 64 << 20, Permissions::ALL, MemoryType::WriteBack)?;
-//! vcpu.set_nested_root(table.root())?;
+//! // SAFETY: the table maps the guest's memory alone, and the caller keeps both as long as the vCPU.
+//! unsafe { vcpu.set_nested_root(table.root()) }?;
+//! # Ok(table)
+//! # }
 //! ```
 
 mod ept;

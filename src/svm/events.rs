@@ -16,7 +16,7 @@ use crate::{
             vmcb::{InterruptShadow, VirtualInterruptControl},
         },
         intel::structures::InterruptionType,
-        x86::registers::{Cr0, Dr6, Rflags},
+        x86::registers::{Cr0, Dr6, ExceptionVector, Rflags},
     },
 };
 
@@ -109,6 +109,11 @@ impl<S: FrameSource> SvmVcpu<S> {
         {
             info = info.with(EventInfo::ERROR_CODE_VALID).with_error_code(code);
         }
+        // VMRUN refuses what no CPU raises; what it overwrites then has to be kept before.
+        if info.event_type() == EventType::EXCEPTION && !is_exception(event.vector) {
+            self.proven = false;
+            self.vmcb.mark_all_dirty();
+        }
         if event.kind == InterruptionType::NMI {
             self.nmi = NmiState::Handling;
             self.set_intercept_misc1(InterceptMisc1::IRET, true);
@@ -164,4 +169,9 @@ impl<S: FrameSource> SvmVcpu<S> {
         debug::set_cause(&mut self.guest.debug, cause);
         self.vmcb.set_dr6(DEBUG_RESET[6]);
     }
+}
+
+/// Whether a vector is an exception's: APM volume 2, "Event Injection".
+fn is_exception(vector: u8) -> bool {
+    vector < 32 && vector != ExceptionVector::NMI.0
 }

@@ -110,6 +110,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             | ExitCode::MWAIT_CONDITIONAL
             | ExitCode::RSM
             | ExitCode::RDPRU
+            | ExitCode::RDTSCP
             | ExitCode::INVLPGA
             | ExitCode::VMRUN
             | ExitCode::VMLOAD

@@ -70,6 +70,7 @@ const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::STGI)
     .with(InterceptMisc2::CLGI)
     .with(InterceptMisc2::SKINIT)
+    .with(InterceptMisc2::RDTSCP)
     .with(InterceptMisc2::ICEBP)
     .with(InterceptMisc2::WBINVD)
     .with(InterceptMisc2::MONITOR)

@@ -18,7 +18,7 @@ use crate::{
     exit::VmExit,
     frame::{FrameSource, Framed, HostFrames},
     guest::{
-        cpuid::CpuidPolicy,
+        cpuid::{CpuidConfig, CpuidPolicy},
         events::Event,
         registers::{GuestRegisters, StartState, SystemRegisters},
         state::GuestState,
@@ -73,7 +73,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         CpuIndex::current()?;
         let capabilities = Capabilities::get()?;
         let guest = GuestState::new(config, setup::offered_cr4())?;
-        let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
+        // INVPCID works in a guest as it does in the host.
+        let shown = CpuidConfig {
+            cr4: guest.offered.cr4,
+            efer: guest.offered.efer,
+            invpcid: true,
+            ..CpuidConfig::new(config.apic_id, guest.offered.xcr0)
+        };
+        let cpuid = Framed::new(CpuidPolicy::new(&shown))?;
         let mut vcpu = Self {
             vmcb: VmcbFrame::new()?,
             guest,
