@@ -23,21 +23,19 @@ pub(super) fn io_map<S: FrameSource>() -> Result<IoMap<S>> {
 /// Every access to a register exits, but those that the policy passes through.
 pub(super) fn msr_map<S: FrameSource>() -> Result<MsrMap<S>> {
     let mut map = MsrMap::alloc(u8::MAX)?;
-    let mut allow = |msr: Msr, write: bool| {
-        if let Some(bit) = msr_map_bit(msr, write)
-            && let Some(byte) = map.byte_mut(bit / 8)
-        {
+    for bit in allowed() {
+        if let Some(byte) = map.byte_mut(bit / 8) {
             *byte &= !(1 << (bit % 8));
         }
-    };
-    for msr in PASS_THROUGH {
-        allow(msr, false);
-        allow(msr, true);
-    }
-    for msr in READ_THROUGH {
-        allow(msr, false);
     }
     Ok(map)
+}
+
+/// The bits of the accesses that do not exit.
+fn allowed() -> impl Iterator<Item = usize> {
+    let both = PASS_THROUGH.into_iter().flat_map(|msr| [(msr, false), (msr, true)]);
+    let reads = READ_THROUGH.into_iter().map(|msr| (msr, false));
+    both.chain(reads).filter_map(|(msr, write)| msr_map_bit(msr, write))
 }
 
 /// The bit for an access: the table "MSR Ranges Covered by MSRPM". Registers of no range always exit.
@@ -52,6 +50,22 @@ fn msr_map_bit(msr: Msr, write: bool) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{
+        amd::msrs::{VM_CR, VM_HSAVE_PA},
+        x86::msrs::*,
+    };
+
+    #[test]
+    fn only_what_is_switched_passes() {
+        let passes = |msr, write| allowed().any(|bit| Some(bit) == msr_map_bit(msr, write));
+        for msr in [IA32_LSTAR, IA32_KERNEL_GS_BASE, IA32_SYSENTER_EIP] {
+            assert!(passes(msr, false) && passes(msr, true), "{msr:?}");
+        }
+        assert!(passes(IA32_TSC, false) && !passes(IA32_TSC, true));
+        for msr in [IA32_EFER, IA32_PAT, IA32_APIC_BASE, VM_HSAVE_PA, VM_CR] {
+            assert!(!passes(msr, false) && !passes(msr, true), "{msr:?}");
+        }
+    }
 
     #[test]
     fn msr_map_places() {

@@ -108,7 +108,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         write_gs(vmcb, &system.gs);
         write_ldtr(vmcb, &system.ldtr);
         write_tr(vmcb, &system.tr);
-        // "CPL: If the guest is real-mode then the CPL is forced to 0; if virtual-8086 mode then it is forced to 3."
+        // The CPU takes 0 in real mode and 3 in virtual-8086 mode, whatever stands here.
         vmcb.set_cpl(system.ss.rights.dpl());
         vmcb.set_gdtr_base(system.gdtr.base);
         vmcb.set_gdtr_limit(system.gdtr.limit.into());
