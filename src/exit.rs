@@ -151,7 +151,7 @@ pub enum VmExit {
     /// The nested page table does not allow an access. The VMM maps the page and runs again, or, when it is a device,
     /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio).
     NestedPageFault(NestedFault),
-    /// VMCALL or VMMCALL. The next run goes on behind it. The arguments are
+    /// VMCALL on VMX, VMMCALL on SVM (the other one is #UD, as on hardware). The next run goes on behind it. The arguments are
     /// [`hypercall_arguments`](crate::Vcpu::hypercall_arguments), and
     /// [`set_return_value`](crate::Vcpu::set_return_value) sets RAX.
     Hypercall {

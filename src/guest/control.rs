@@ -53,7 +53,7 @@ impl ControlState {
         self.cr0.contains(Cr0::PG) && self.cr4.contains(Cr4::PAE) && !self.efer.contains(Efer::LMA)
     }
 
-    /// MOV to CR0 (all 64 bits in 64-bit mode), with CS.L as it is now. Long mode becomes active with PG and inactive
+    /// MOV to CR0 (all 64 bits in 64-bit mode), with CS.L as it stands, whatever the mode. Long mode becomes active with PG and inactive
     /// without.
     pub const fn write_cr0(self, value: u64, cs_long: bool) -> Result<Self, Fault> {
         // Bits 63:32 are reserved: #GP. Reserved bits below are ignored, and ET is always 1.

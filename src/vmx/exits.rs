@@ -211,10 +211,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         let qualification = CrAccessQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
         let register = RegisterIndex::new(qualification.register().0);
         let state = self.control_state(vmcs);
-        let cs_long =
-            vmcs.read(GUEST_CS_ACCESS_RIGHTS).contains(SegmentAccessRights::L) && state.efer.contains(Efer::LMA);
+        // L alone: what a MOV to CR0 refuses when it would activate long mode.
+        let cs_long = vmcs.read(GUEST_CS_ACCESS_RIGHTS).contains(SegmentAccessRights::L);
         // Outside 64-bit mode the operand has 32 bits.
-        let mask = if cs_long { Width::Qword.mask() } else { Width::Dword.mask() };
+        let wide = cs_long && state.efer.contains(Efer::LMA);
+        let mask = if wide { Width::Qword.mask() } else { Width::Dword.mask() };
         match (qualification.access_type(), qualification.cr_number()) {
             (CrAccessType::MOV_TO_CR, 0) => {
                 let value = self.read_register(vmcs, register) & mask;
