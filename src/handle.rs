@@ -42,6 +42,16 @@ unsafe impl<S: FrameSource> Send for VcpuHandle<S> {}
 // SAFETY: as above.
 unsafe impl<S: FrameSource> Sync for VcpuHandle<S> {}
 
+/// The embedder's number of a CPU, as the letter box keeps it: plus one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CpuTag(usize);
+
+impl From<CpuIndex> for CpuTag {
+    fn from(cpu: CpuIndex) -> Self {
+        Self(cpu.number() + 1)
+    }
+}
+
 /// What was in the letter box.
 pub(crate) struct Mail {
     /// Somebody wants `run` to come back.
@@ -102,8 +112,8 @@ impl<S: FrameSource> VcpuHandle<S> {
     }
 
     #[inline(always)]
-    pub(crate) fn enter_run(&self, cpu: CpuIndex) {
-        self.mailbox().running_on.store(cpu.number() + 1, Ordering::SeqCst);
+    pub(crate) fn enter_run(&self, cpu: CpuTag) {
+        self.mailbox().running_on.store(cpu.0, Ordering::SeqCst);
     }
 
     #[inline(always)]

@@ -14,6 +14,7 @@ use crate::{
     cpu::CpuIndex,
     exit::{NestedFault, VmExit, Width},
     frame::{FrameSource, HostFrames},
+    handle::CpuTag,
     spec::x86::registers::Cr4,
 };
 
@@ -77,6 +78,8 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) skip: u8,
     /// The CPU that the vCPU is bound to.
     pub(crate) cpu: Option<CpuIndex>,
+    /// The same for the letter box.
+    pub(crate) cpu_tag: CpuTag,
     /// The root of the nested page table.
     pub(crate) nested_root: Option<u64>,
 }
@@ -100,6 +103,7 @@ impl<S: FrameSource> GuestState<S> {
             answer: None,
             skip: 0,
             cpu: None,
+            cpu_tag: CpuTag::default(),
             nested_root: None,
         })
     }

@@ -43,7 +43,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU, or has no nested page table.
     pub fn run(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
-        let cpu = self.check_owner()?;
+        self.check_owner()?;
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
@@ -58,7 +58,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         // SAFETY: `check_owner` says that SVM is enabled here, interrupts are off, and both addresses are of frames that this
         // vCPU owns. What `run_until_exit` calls of the embedder's it calls in `with_host_segments`.
         unsafe { world_switch::enter_world(host, guest) };
-        self.guest.handle.enter_run(cpu);
+        self.guest.handle.enter_run(self.guest.cpu_tag);
         self.guest.xstate.enter_run();
         self.run_until_exit();
         // One emulator, which has no next RIP either, does not honour the intercept of XSETBV.

@@ -228,6 +228,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.forget |= !self.asid.is_valid_on(cpu);
         self.guest.xstate.load_guest();
         self.guest.cpu = Some(cpu);
+        self.guest.cpu_tag = cpu.into();
         self.allow_run();
         Ok(())
     }

@@ -24,9 +24,9 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU.
     pub fn run(&mut self) -> Result<VmExit> {
         let _interrupts_off = InterruptsOff::new();
-        let (cpu, cr4) = self.check_owner()?;
+        let cr4 = self.check_owner()?;
         let vmcs = self.vmcs();
-        self.guest.handle.enter_run(cpu);
+        self.guest.handle.enter_run(self.guest.cpu_tag);
         self.refresh_host_state(&vmcs, cr4, false);
         self.guest.xstate.enter_run();
         host::set_cr2(self.guest.cr2);

@@ -251,6 +251,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.xstate.load_guest();
         self.load_msrs();
         self.guest.cpu = Some(cpu);
+        self.guest.cpu_tag = cpu.into();
         Ok(())
     }
 
@@ -339,15 +340,17 @@ impl<S: FrameSource> VmxVcpu<S> {
         Vmcs::with_backend(super::loaded::MapBackend::new(), &self.capabilities.allowed)
     }
 
-    /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current. The result is that CPU and its CR4.
+    /// Whether this CPU is the one that the vCPU is bound to, and the VMCS current. The result is the CPU's CR4.
     #[inline]
-    pub(super) fn check_owner(&self) -> Result<(CpuIndex, Cr4)> {
-        let Some(cpu) = self.guest.cpu else { return Err(Error::BadState("the vCPU is not bound")) };
+    pub(super) fn check_owner(&self) -> Result<Cr4> {
+        if self.guest.cpu.is_none() {
+            return Err(Error::BadState("the vCPU is not bound"));
+        }
         let cr4 = host::cr4();
         // VMPTRST outside VMX operation would fault, and CR4 says so at little cost.
         // SAFETY: VMXE is 1 only on CPUs that were enabled, which are in VMX operation.
         let here = cr4.contains(Cr4::VMXE) && unsafe { instructions::vmptrst() } == self.region.address();
-        if here { Ok((cpu, cr4)) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
+        if here { Ok(cr4) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
     }
 
     /// Runs `f` with the VMCS current: the bound one, or loaded for the moment.
