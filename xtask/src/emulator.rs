@@ -66,8 +66,6 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
         None => Status::TimedOut,
         Some((Some(code), _)) if emulator == Emulator::Bochs => bochs::status(code),
         Some((Some(code), _)) => qemu::status(code),
-        // Bochs 2.7 sometimes crashes while it takes itself down, after the image has come to its end.
-        Some((None, _)) if emulator == Emulator::Bochs && Log::parse(&log).result == Some(Ok(())) => Status::Finished,
         Some((None, signal)) => {
             Status::Stopped(format!("{} was ended by signal {}", emulator.name(), signal.unwrap_or_default()))
         }
