@@ -112,6 +112,12 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 }
 
+/// The library completed the instruction that the shadow was for.
+pub(super) fn end_shadow(vmcs: &Vmcs<'_>) {
+    let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
+    vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(SHADOW));
+}
+
 fn is_software(kind: InterruptionType) -> bool {
     matches!(
         kind,

@@ -1,6 +1,6 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{loaded::Vmcs, vcpu::VmxVcpu, world_switch};
+use super::{events::end_shadow, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit},
@@ -10,7 +10,7 @@ use crate::{
     spec::{
         intel::{
             exits::{ExitReason, ExitReasonWord},
-            structures::{InterruptibilityState, PendingDebugExceptions, SegmentAccessRights},
+            structures::{PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
         x86::registers::{Efer, Rflags},
@@ -125,9 +125,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The completed instruction was to be followed by a single-step trap.
     #[cold]
     fn single_step(&mut self, vmcs: &Vmcs<'_>) {
-        let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
-        let shadow = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
-        vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(shadow));
+        end_shadow(vmcs);
         let pending = vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS);
         vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, pending.with(PendingDebugExceptions::BS));
     }
@@ -135,9 +133,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// `run` ends between a skip and the next entry: the shadow that the skip ended must not come back.
     fn keep_skip(&self, vmcs: &Vmcs<'_>) {
         if self.skipped {
-            let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
-            let shadow = InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
-            vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(shadow));
+            end_shadow(vmcs);
         }
     }
 
