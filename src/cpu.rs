@@ -88,6 +88,18 @@ fn find(id: u64) -> Option<CpuIndex> {
     SLOTS.iter().position(|slot| slot.id.load(Ordering::Relaxed) == id).map(CpuIndex)
 }
 
+/// EAX, EBX, ECX and EDX of a leaf of this CPU; zeros where it has no such leaf, since some CPUs answer with another one's.
+#[cfg(feature = "vmx")]
+pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
+    use raw_cpuid::native_cpuid::cpuid_count;
+    // The first leaf of a range names its last one.
+    if leaf > cpuid_count(leaf & 0xffff_0000, 0).eax {
+        return [0; 4];
+    }
+    let found = cpuid_count(leaf, subleaf);
+    [found.eax, found.ebx, found.ecx, found.edx]
+}
+
 /// The APIC id of this CPU, plus one so that 0 can mean "none".
 fn current_apic_id() -> u64 {
     let cpuid = raw_cpuid::CpuId::new();

@@ -109,6 +109,7 @@ impl Capabilities {
             if allowed.secondary.contains(SecondaryControls::ENABLE_VM_FUNCTIONS) {
                 allowed.vmfunc = FromBits::from_bits(rdmsr(IA32_VMX_VMFUNC));
             }
+            allowed.read_cpuid(crate::cpu::cpuid);
             Self {
                 basic,
                 misc: VmxMisc::from_bits(rdmsr(IA32_VMX_MISC)),

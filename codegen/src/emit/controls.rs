@@ -16,7 +16,7 @@ impl Emitter<'_> {
         }
         let doc = self.docs.item(&control.head, &super::docs::escaped(&format!("{facts}.")));
         let bits = control.bits.iter().filter(|bit| bit.reserved.is_none());
-        let parts = bits.map(|bit| Part::bit(&bit.head, bit.bit.value, facts_of(bit))).collect();
+        let parts = bits.map(|bit| Part::bit(&bit.head, bit.bits, facts_of(bit))).collect();
         self.word(&Word { doc, name: control.head.name(), width: control.width, parts, ones: 0 })
     }
 }

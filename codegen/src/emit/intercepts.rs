@@ -15,7 +15,7 @@ impl Emitter<'_> {
         let doc = self.docs.item(&word.head, &facts);
         let rows =
             self.spec.intercepts.iter().filter(|row| row.word.value == word.number.value && row.reserved.is_none());
-        let parts = rows.map(|row| Part::bit(&row.head, row.bit.value, String::new())).collect();
+        let parts = rows.map(|row| Part::bit(&row.head, row.bits, String::new())).collect();
         self.word(&Word { doc, name: word.head.name(), width: 32, parts, ones: 0 })
     }
 }

@@ -32,8 +32,13 @@ impl Emitter<'_> {
             "",
             "A setter of [`Vmcb`] takes its member's group out.",
         ]);
-        let groups: Vec<_> =
-            self.spec.clean.iter().map(|row| Part::bit(&row.head, row.bit.value, String::new())).collect();
+        let groups: Vec<_> = self
+            .spec
+            .clean
+            .iter()
+            .filter(|row| row.reserved.is_none())
+            .map(|row| Part::bit(&row.head, row.bits, String::new()))
+            .collect();
         let all = hex(groups.iter().fold(0, |all, part| all | part.bits.mask()));
         let clean = self.word(&Word { doc: clean_doc, name: CLEAN_TYPE, width: 32, parts: groups, ones: 0 });
         let vmcb_doc = doc(&[

@@ -18,6 +18,18 @@ pub(super) fn method(name: &str) -> Ident {
     ident(&name.to_ascii_lowercase())
 }
 
+/// `Cpuid7Sub1Eax` to `cpuid7_sub1_eax`.
+pub(super) fn snake(name: &str) -> String {
+    let mut out = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}
+
 /// A number as manuals print it.
 pub(super) fn hex(number: u64) -> Literal {
     Literal::from_str(&format!("{number:#x}")).expect("a number is a literal")

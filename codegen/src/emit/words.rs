@@ -34,9 +34,8 @@ pub(super) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// A single bit.
-    pub fn bit(head: &'a Head, bit: u64, facts: String) -> Self {
-        let bit = u32::try_from(bit).expect("a lint checked the range");
-        Part { head, bits: BitRange { high: bit, low: bit, span: head.span }, ty: None, facts }
+    pub fn bit(head: &'a Head, bits: BitRange, facts: String) -> Self {
+        Part { head, bits, ty: None, facts }
     }
 
     /// The parts that are not reserved.

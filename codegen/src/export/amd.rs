@@ -53,7 +53,7 @@ pub(super) fn svm_intercepts(spec: &Spec) -> Table {
             &intercept.head,
             [
                 ("word", json!(intercept.word.value)),
-                ("bit", json!(intercept.bit.value)),
+                ("bit", json!(intercept.bits.low)),
                 ("reserved", json!(intercept.reserved)),
             ],
         )

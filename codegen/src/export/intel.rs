@@ -38,7 +38,7 @@ pub(super) fn vmx_controls(spec: &Spec) -> Table {
                 &bit.head,
                 [
                     ("word", json!(control.id.value.name())),
-                    ("bit", json!(bit.bit.value)),
+                    ("bit", json!(bit.bits.low)),
                     ("default1", json!(bit.default1)),
                     ("reserved", json!(bit.reserved)),
                     ("retired", json!(bit.retired)),

@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{Spanned, Spec};
+use crate::model::{LayoutBit, Spanned, Spec, Term};
 
 use super::unresolved;
 
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     let mut types = BTreeMap::new();
     for condition in spec.fields.iter().filter_map(|field| field.exists_if.as_ref()) {
-        for bit in &condition.value.any {
+        for term in &condition.value.any {
+            let bit = match term {
+                Term::Control(bit) => bit,
+                Term::Cpuid(bit) => {
+                    cpuid(spec, bit, out);
+                    continue;
+                }
+            };
             let name = Spanned { value: bit.bit.clone(), span: bit.span };
             let Some(control) = spec.control(bit.word) else {
                 let message = format!("no `[[control]]` has the id `{}`", bit.word.name());
@@ -28,6 +35,16 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
             let message = format!("`{}` and `{other}` would both become the type `{name}`", condition.value);
             out.push(Diagnostic::new(condition.span, message).related(*span, "the other is here"));
         }
+    }
+}
+
+/// A bit that CPUID reports.
+fn cpuid(spec: &Spec, bit: &LayoutBit, out: &mut Vec<Diagnostic>) {
+    let Some(layout) = super::layout_bit(spec, bit, out) else { return };
+    if layout.cpuid.is_none() {
+        let error = Diagnostic::new(bit.span, format!("`{}` does not say where CPUID reports it", bit.layout));
+        let error = error.related(layout.head.name.span, "the layout is here");
+        out.push(error.help("give it `cpuid = { leaf = 7, subleaf = 1, register = \"eax\" }`"));
     }
 }
 

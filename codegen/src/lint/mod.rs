@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostics::{self, Diagnostic};
 use crate::load::nearest;
-use crate::model::{Head, Span, Spanned, Spec};
+use crate::model::{Head, Layout, LayoutBit, Span, Spanned, Spec};
 
 pub(crate) use names::is_keyword;
 
@@ -92,6 +92,22 @@ fn unique<'a, K: Ord>(
             first.insert(key, (span, name));
         }
     }
+}
+
+/// The layout of a bit, if both are there and it is a single bit.
+fn layout_bit<'s>(spec: &'s Spec, bit: &LayoutBit, out: &mut Vec<Diagnostic>) -> Option<&'s Layout> {
+    let Some(layout) = spec.layout(&bit.layout) else {
+        let name = Spanned { value: bit.layout.clone(), span: bit.span };
+        out.push(unresolved(&name, "layout", spec.layouts.iter().map(|layout| layout.head.name())));
+        return None;
+    };
+    let flags = || layout.fields.iter().filter(|field| field.is_flag()).map(|field| field.head.name());
+    if !flags().any(|flag| flag == bit.bit) {
+        let name = Spanned { value: bit.bit.clone(), span: bit.span };
+        out.push(unresolved(&name, &format!("single bit of `{}`", bit.layout), flags()));
+        return None;
+    }
+    Some(layout)
 }
 
 /// "there is no VMCS field `X`", with the nearest name that there is.

@@ -1,7 +1,7 @@
 //! What hardware tells apart by a number has different numbers.
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{Spec, Vendor};
+use crate::model::{BitRange, Head, Spec, Vendor};
 
 use super::{Item, unique};
 
@@ -23,17 +23,29 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     }
     unique(out, spec.controls.iter().map(|row| Item::new(&row.id, &row.head)), |id| format!("the id `{}`", id.name()));
     for control in &spec.controls {
-        unique(out, control.bits.iter().map(|row| Item::new(&row.bit, &row.head)), |n| format!("bit {n}"));
+        bits(out, control.bits.iter().map(|row| (row.bits, &row.head)), "");
     }
-    unique(out, spec.clean.iter().map(|row| Item::new(&row.bit, &row.head)), |n| format!("bit {n}"));
+    bits(out, spec.clean.iter().map(|row| (row.bits, &row.head)), "");
     unique(out, spec.words.iter().map(|row| Item::new(&row.number, &row.head)), |n| format!("number {n}"));
     unique(out, spec.words.iter().map(|row| Item::new(&row.member, &row.head)), |name| format!("member {name}"));
-    let intercepts = spec.intercepts.iter().map(|row| Item {
-        key: (row.word.value, row.bit.value),
-        span: row.bit.span,
-        name: row.head.name(),
-    });
-    unique(out, intercepts, |(word, bit)| format!("bit {bit} of word {word}"));
+    for number in 0..6 {
+        let own = spec.intercepts.iter().filter(|row| row.word.value == number);
+        bits(out, own.map(|row| (row.bits, &row.head)), &format!(" of word {number}"));
+    }
+}
+
+/// The same of rows that may have several bits.
+fn bits<'a>(out: &mut Vec<Diagnostic>, rows: impl Iterator<Item = (BitRange, &'a Head)>, of: &str) {
+    let mut before: Vec<(BitRange, &Head)> = Vec::new();
+    for (bits, head) in rows {
+        if let Some((other, first)) = before.iter().find(|(other, _)| other.mask() & bits.mask() != 0) {
+            let (bit, name) = ((other.mask() & bits.mask()).trailing_zeros(), first.name());
+            let message = format!("{} has bit {bit}{of}, which is that of {name} already", head.name());
+            let error = Diagnostic::new(bits.span, message).label(head.name());
+            out.push(error.related(other.span, format!("{name} is here")));
+        }
+        before.push((bits, head));
+    }
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         }
     }
     for control in &spec.controls {
-        for row in control.bits.iter().filter(|row| row.bit.value >= control.width.into()) {
+        for row in control.bits.iter().filter(|row| row.bits.high >= control.width) {
             let message =
-                format!("bit {} of {} is not in a word of {} bits", row.bit.value, row.head.name(), control.width);
-            out.push(Diagnostic::new(row.bit.span, message));
+                format!("bit {} of {} is not in a word of {} bits", row.bits.high, row.head.name(), control.width);
+            out.push(Diagnostic::new(row.bits.span, message));
         }
     }
     // Larger members become bytes: there is no integer to have bits.

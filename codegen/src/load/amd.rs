@@ -8,8 +8,9 @@ use super::types::{head, layout_field, parts, reserved};
 
 pub(super) fn clean(row: &mut Row, module: ModuleId) -> Option<Clean> {
     let head = head(row, None);
-    let bit = row.need_unsigned("bit", 31);
-    Some(Clean { module, head: head?, bit: bit? })
+    let reserved = reserved(row);
+    let bits = row.need_bit("bit", 31, reserved.is_some());
+    Some(Clean { module, head: head?, bits: bits?, reserved })
 }
 
 pub(super) fn member(row: &mut Row, module: ModuleId, vmsa: bool) -> Option<Member> {
@@ -42,6 +43,7 @@ pub(super) fn word(row: &mut Row, module: ModuleId) -> Option<InterceptWord> {
 
 pub(super) fn intercept(row: &mut Row, module: ModuleId) -> Option<Intercept> {
     let head = head(row, None);
-    let (word, bit, reserved) = (row.need_unsigned("word", 5), row.need_unsigned("bit", 31), reserved(row));
-    Some(Intercept { module, head: head?, word: word?, bit: bit?, reserved })
+    let (word, reserved) = (row.need_unsigned("word", 5), reserved(row));
+    let bits = row.need_bit("bit", 31, reserved.is_some());
+    Some(Intercept { module, head: head?, word: word?, bits: bits?, reserved })
 }

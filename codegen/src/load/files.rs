@@ -11,10 +11,14 @@ use super::nearest::nearest;
 /// The file for the documents.
 const MANUALS: &str = "manuals.toml";
 
+/// The file for what corresponds to what; a spec may do without.
+const MAP: &str = "map.toml";
+
 /// Which file is the place for a table that not every file may have.
 pub(super) fn home_of(table: &str) -> Option<&'static str> {
     Some(match table {
         "manual" => MANUALS,
+        "exit_map" | "state_map" => MAP,
         "field" => "intel/vmcs.toml",
         "control" => "intel/controls.toml",
         "exit" => "intel/exits.toml or amd/exits.toml",
@@ -30,6 +34,7 @@ pub(super) fn home_of(table: &str) -> Option<&'static str> {
 /// What a file is for.
 pub(super) enum Home {
     Manuals,
+    Map,
     Module(ModuleId),
 }
 
@@ -52,6 +57,11 @@ impl Files {
         {
             files.homes.push((file, Home::Manuals));
         }
+        if entries.iter().any(|name| name == MAP)
+            && let Some(file) = files.text(&dir.join(MAP))
+        {
+            files.homes.push((file, Home::Map));
+        }
         for vendor in Vendor::ALL {
             let dir = dir.join(vendor.name());
             if !dir.exists() {
@@ -72,15 +82,16 @@ impl Files {
     fn top_level(&mut self, dir: &Path, entries: &[String]) {
         for entry in entries {
             let path = dir.join(entry);
-            let known = entry == MANUALS || Vendor::ALL.iter().any(|vendor| vendor.name() == entry);
+            let known =
+                [MANUALS, MAP].contains(&entry.as_str()) || Vendor::ALL.iter().any(|vendor| vendor.name() == entry);
             if known || !(path.is_dir() || entry.ends_with(".toml")) {
                 continue;
             }
-            let names = Vendor::ALL.iter().map(|vendor| vendor.name()).chain([MANUALS]);
+            let names = Vendor::ALL.iter().map(|vendor| vendor.name()).chain([MANUALS, MAP]);
             let error = Diagnostic::new(self.unread(&path), format!("nothing is known to be in `{entry}`"));
             self.errors.push(match nearest(entry, names) {
                 Some(name) => error.help(format!("there is `{name}`")),
-                None => error.help("tables are in intel/, amd/, x86/ and manuals.toml"),
+                None => error.help("tables are in intel/, amd/, x86/, manuals.toml and map.toml"),
             });
         }
         if !entries.iter().any(|name| name == MANUALS) {

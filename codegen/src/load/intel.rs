@@ -1,12 +1,8 @@
 //! Rows of Intel's tables.
 
-use crate::diagnostics::Diagnostic;
-use crate::model::{
-    Access, BitRef, Cite, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, ModuleId, Span,
-    Spanned, Width,
-};
+use crate::model::{Access, Cite, Control, ControlBit, ControlWord, Field, Group, InstructionError, ModuleId, Width};
 
-use super::nearest::nearest;
+use super::refs::{condition, control_bit as bit_ref, control_bits};
 use super::row::Row;
 use super::types::{head, parts, reserved};
 
@@ -30,45 +26,13 @@ pub(super) fn field(row: &mut Row, module: ModuleId) -> Option<Field> {
     })
 }
 
-/// `word.BIT | word.BIT`
-fn condition(row: &Row, text: &Spanned<String>) -> Option<Spanned<Condition>> {
-    let mut any = Vec::new();
-    // The quote comes first; positions count only in a plain string, where each character stands for itself.
-    let mut start = text.span.start + 1;
-    for part in text.value.split('|') {
-        let trimmed = part.trim();
-        let lead = u32::try_from(part.len() - part.trim_start().len()).unwrap_or(0);
-        let end = start + lead + u32::try_from(trimmed.len()).unwrap_or(0);
-        let span = Span { file: text.span.file, start: start + lead, end };
-        start += u32::try_from(part.len() + 1).unwrap_or(0);
-        any.push(bit_ref(row, trimmed, span)?);
-    }
-    Some(Spanned { value: Condition { any }, span: text.span })
-}
-
-fn bit_ref(row: &Row, text: &str, span: Span) -> Option<BitRef> {
-    let Some((word, bit)) = text.split_once('.') else {
-        let error = Diagnostic::new(span, format!("`{text}` names no control bit"));
-        row.push(error.help("write `secondary.ENABLE_EPT`, or several joined by ` | `"));
-        return None;
-    };
-    if let Some((word, _)) = ControlWord::ALL.iter().find(|(_, name)| *name == word) {
-        return Some(BitRef { word: *word, bit: bit.to_owned(), span });
-    }
-    let error = Diagnostic::new(span, format!("there is no control word `{word}`"));
-    row.push(match nearest(word, ControlWord::ALL.iter().map(|(_, name)| *name)) {
-        Some(name) => error.help(format!("there is `{name}`")),
-        None => error.help("there are pin, primary, secondary, tertiary, exit, exit2, entry and vmfunc"),
-    });
-    None
-}
-
 pub(super) fn control(row: &mut Row, module: ModuleId) -> Option<Control> {
     let head = head(row, None);
     let id = row.need_word("id", ControlWord::ALL);
     let width = row.need_word("width", &[(32, "32"), (64, "64")]);
     let (field, capability) = (row.need_string("field"), row.need_string("capability"));
     let true_capability = row.string("true_capability");
+    let activated_by = row.string("activated_by").and_then(|text| bit_ref(row, &text.value, text.span));
     let bits = parts(row, "bit", head.as_ref(), control_bit);
     Some(Control {
         module,
@@ -78,15 +42,17 @@ pub(super) fn control(row: &mut Row, module: ModuleId) -> Option<Control> {
         field: field?,
         capability: capability?,
         true_capability,
+        activated_by,
         bits,
     })
 }
 
 fn control_bit(row: &mut Row, parent: Option<&Cite>) -> Option<ControlBit> {
     let head = head(row, parent);
-    let bit = row.need_unsigned("bit", 63);
     let (default1, reserved, retired) = (row.flag("default1"), reserved(row), row.text("retired"));
-    Some(ControlBit { head: head?, bit: bit?, default1, reserved, retired })
+    let bits = row.need_bit("bit", 63, reserved.is_some());
+    let (requires, excludes) = (control_bits(row, "requires"), control_bits(row, "excludes"));
+    Some(ControlBit { head: head?, bits: bits?, default1, reserved, retired, requires, excludes })
 }
 
 pub(super) fn instruction_error(row: &mut Row, module: ModuleId) -> Option<InstructionError> {

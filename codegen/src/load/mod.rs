@@ -1,9 +1,12 @@
 //! TOML to the model. What is missing, misspelled or of the wrong kind is found here; what a value means, in the lints.
 
 mod amd;
+mod exits;
 mod files;
 mod intel;
+mod map;
 mod nearest;
+mod refs;
 mod row;
 mod types;
 
@@ -15,6 +18,16 @@ use files::{Files, Home};
 pub(crate) use nearest::nearest;
 use row::{Context, Row, read_file};
 
+/// Loads every row of one table.
+macro_rules! table {
+    ($root:ident, $key:literal => $into:expr, $load:expr) => {
+        for mut row in $root.rows($key) {
+            $into.extend($load(&mut row));
+            row.finish();
+        }
+    };
+}
+
 impl Spec {
     /// Reads all tables under `dir`. An error holds every mistake that stands in the way of a complete model,
     /// and those in the rows that could be read.
@@ -24,11 +37,10 @@ impl Spec {
         for (file, home) in files.homes {
             let text = spec.sources.text(file).to_owned();
             read_file(file, &text, &mut files.errors, |context, root| match home {
-                Home::Manuals => {
-                    for mut row in root.rows("manual") {
-                        spec.manuals.extend(types::manual(&mut row));
-                        row.finish();
-                    }
+                Home::Manuals => table!(root, "manual" => spec.manuals, types::manual),
+                Home::Map => {
+                    table!(root, "exit_map" => spec.exit_map, map::exit);
+                    table!(root, "state_map" => spec.state_map, map::state);
                 }
                 Home::Module(id) => module(&mut spec, id, context, root),
             });
@@ -41,16 +53,6 @@ impl Spec {
     }
 }
 
-/// Loads every row of one table.
-macro_rules! table {
-    ($root:ident, $key:literal => $into:expr, $load:expr) => {
-        for mut row in $root.rows($key) {
-            $into.extend($load(&mut row));
-            row.finish();
-        }
-    };
-}
-
 /// Reads the tables that this file may have.
 fn module(spec: &mut Spec, id: ModuleId, context: &Context, root: &mut Row) {
     let (vendor, name) = (spec.modules[id.0].vendor, spec.modules[id.0].name.clone());
@@ -58,10 +60,10 @@ fn module(spec: &mut Spec, id: ModuleId, context: &Context, root: &mut Row) {
         (Vendor::Intel, "vmcs") => table!(root, "field" => spec.fields, |row: &mut _| intel::field(row, id)),
         (Vendor::Intel, "controls") => table!(root, "control" => spec.controls, |row: &mut _| intel::control(row, id)),
         (Vendor::Intel, "exits") => {
-            table!(root, "exit" => spec.exits, |row: &mut _| types::exit(row, id));
+            table!(root, "exit" => spec.exits, |row: &mut _| exits::vmx_exit(row, id));
             table!(root, "instruction_error" => spec.instruction_errors, |row: &mut _| intel::instruction_error(row, id));
         }
-        (Vendor::Amd, "exits") => table!(root, "exit" => spec.exits, |row: &mut _| types::exit(row, id)),
+        (Vendor::Amd, "exits") => table!(root, "exit" => spec.exits, |row: &mut _| exits::svm_exit(row, id)),
         (Vendor::Amd, "vmcb") => {
             table!(root, "clean" => spec.clean, |row: &mut _| amd::clean(row, id));
             table!(root, "member" => spec.members, |row: &mut _| amd::member(row, id, false));

@@ -180,16 +180,24 @@ impl<'a> Row<'a> {
         value.as_bool().or_else(|| self.wrong(span, key, "true or false", value)).unwrap_or(false)
     }
 
+    /// Strings without their places; none if the key is not there.
+    pub fn texts(&mut self, key: &'static str) -> Vec<String> {
+        self.strings(key).into_iter().map(|text| text.value).collect()
+    }
+
     /// Strings; none if the key is not there.
-    pub fn strings(&mut self, key: &'static str) -> Vec<String> {
+    pub fn strings(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
         let DeValue::Array(items) = value else {
             self.wrong::<()>(span, key, "a list of strings", value);
             return Vec::new();
         };
-        let item = |item: &TomlSpanned<DeValue>| match item.get_ref() {
-            DeValue::String(text) => Some(text.to_string()),
-            other => self.wrong(self.context.span(item.span()), key, "a list of strings", other),
+        let item = |item: &TomlSpanned<DeValue>| {
+            let span = self.context.span(item.span());
+            match item.get_ref() {
+                DeValue::String(text) => Some(Spanned { value: text.to_string(), span }),
+                other => self.wrong(span, key, "a list of strings", other),
+            }
         };
         items.iter().filter_map(item).collect()
     }
@@ -208,6 +216,16 @@ impl<'a> Row<'a> {
         let (high, low) = (ends.next()??, ends.next()??);
         let bit = |n| u32::try_from(n).expect("in range");
         Some(BitRange { high: bit(high), low: bit(low), span })
+    }
+
+    /// `key = n`; of a reserved row also `bits = [high, low]`. One of them has to be there.
+    pub fn need_bit(&mut self, key: &'static str, max: u64, reserved: bool) -> Option<BitRange> {
+        if reserved && !self.table.contains_key(key) && self.table.contains_key("bits") {
+            return self.need_bits("bits");
+        }
+        let Spanned { value, span } = self.need_unsigned(key, max)?;
+        let bit = u32::try_from(value).expect("in range");
+        Some(BitRange { high: bit, low: bit, span })
     }
 
     /// The table `key = { … }`, if it is there.

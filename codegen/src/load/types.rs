@@ -1,6 +1,8 @@
 //! Rows of tables that any vendor may have, and what all rows share.
 
-use crate::model::{Cite, Enum, EnumValue, Exit, Head, Layout, LayoutField, Manual, ModuleId, Msr, Spanned};
+use crate::model::{
+    Cite, CpuidPlace, CpuidRegister, Enum, EnumValue, Head, Layout, LayoutField, Manual, ModuleId, Msr,
+};
 
 use super::row::Row;
 
@@ -30,7 +32,7 @@ pub(super) fn manual(row: &mut Row) -> Option<Manual> {
 pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
     let name = row.need_string("name");
     let manual_name = row.need_string("manual_name");
-    let (note, aliases) = (row.text("note"), row.strings("aliases"));
+    let (note, aliases) = (row.text("note"), row.texts("aliases"));
     let own = row.table("cite");
     let own = match (own, parent) {
         (Some(mut table), _) => {
@@ -75,10 +77,24 @@ pub(super) fn parts<T>(
 }
 
 pub(super) fn layout(row: &mut Row, module: ModuleId) -> Option<Layout> {
-    let head = head(row, None);
+    let (head, cpuid) = (head(row, None), cpuid(row));
     let width = row.need_word("width", WIDTHS);
     let fields = parts(row, "field", head.as_ref(), layout_field);
-    Some(Layout { module, head: head?, width: width?.value, fields })
+    Some(Layout { module, head: head?, width: width?.value, cpuid, fields })
+}
+
+fn cpuid(row: &mut Row) -> Option<CpuidPlace> {
+    let mut place = row.table("cpuid")?;
+    let leaf = place.need_unsigned("leaf", u32::MAX.into());
+    let (subleaf, register) =
+        (place.unsigned("subleaf", u32::MAX.into()), place.need_word("register", CpuidRegister::ALL));
+    place.finish();
+    let number = |n| u32::try_from(n).expect("in range");
+    Some(CpuidPlace {
+        leaf: number(leaf?.value),
+        subleaf: number(subleaf.map_or(0, |n| n.value)),
+        register: register?.value,
+    })
 }
 
 pub(super) fn layout_field(row: &mut Row, parent: Option<&Cite>) -> Option<LayoutField> {
@@ -103,12 +119,6 @@ pub(super) fn enumeration(row: &mut Row, module: ModuleId) -> Option<Enum> {
 pub(super) fn msr(row: &mut Row, module: ModuleId) -> Option<Msr> {
     let head = head(row, None);
     let (address, layout) = (row.need_unsigned("address", u32::MAX.into()), row.string("layout"));
-    Some(Msr { module, head: head?, address: address?, layout })
-}
-
-pub(super) fn exit(row: &mut Row, module: ModuleId) -> Option<Exit> {
-    let head = head(row, None);
-    let number = row.integer("number", i64::MIN.into()..=i64::MAX.into());
-    let number: Option<Spanned<i128>> = row.missing("number", number);
-    Some(Exit { module, head: head?, number: number?.map(|n| i64::try_from(n).expect("in range")) })
+    let reset = row.unsigned("reset", u64::MAX);
+    Some(Msr { module, head: head?, address: address?, layout, reset })
 }

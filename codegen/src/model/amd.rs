@@ -1,7 +1,7 @@
 //! AMD's tables: the VMCB, the VMSA, intercepts.
 
 use super::intel::keywords;
-use super::{Head, LayoutField, ModuleId, Spanned};
+use super::{BitRange, Head, LayoutField, ModuleId, Spanned};
 
 keywords! {
     /// A part of a structure in memory.
@@ -41,8 +41,10 @@ pub struct Clean {
     pub module: ModuleId,
     /// What every row has.
     pub head: Head,
-    /// Which bit of the clean field.
-    pub bit: Spanned<u64>,
+    /// Which bit of the clean field; of a reserved row which bits.
+    pub bits: BitRange,
+    /// The value that reserved bits must have.
+    pub reserved: Option<u64>,
 }
 
 /// `[[member]]`: a member of the VMCB or of the VMSA.
@@ -90,8 +92,8 @@ pub struct Intercept {
     pub head: Head,
     /// The number of a `[[word]]`.
     pub word: Spanned<u64>,
-    /// Which bit of it.
-    pub bit: Spanned<u64>,
-    /// The value that a reserved bit must have.
+    /// Which bit of it; of a reserved row which bits.
+    pub bits: BitRange,
+    /// The value that reserved bits must have.
     pub reserved: Option<u64>,
 }

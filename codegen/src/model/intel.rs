@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Head, ModuleId, Span, Spanned};
+use super::{BitRange, Head, ModuleId, Span, Spanned};
 
 /// `[[field]]`: a VMCS field.
 #[derive(Clone, Debug)]
@@ -156,6 +156,8 @@ pub struct Control {
     pub capability: Spanned<String>,
     /// The TRUE variant of that MSR.
     pub true_capability: Option<Spanned<String>>,
+    /// The bit without which the processor takes the word for 0.
+    pub activated_by: Option<BitRef>,
     /// `[[control.bit]]`
     pub bits: Vec<ControlBit>,
 }
@@ -165,14 +167,18 @@ pub struct Control {
 pub struct ControlBit {
     /// What every row has.
     pub head: Head,
-    /// Which bit.
-    pub bit: Spanned<u64>,
+    /// Which bit; of a reserved row which bits.
+    pub bits: BitRange,
     /// Whether it belongs to the default1 class.
     pub default1: bool,
-    /// The value that a reserved bit must have.
+    /// The value that reserved bits must have.
     pub reserved: Option<u64>,
     /// Since when it is no more, and why it is still listed.
     pub retired: Option<String>,
+    /// What VM entry wants to be 1 when this bit is 1.
+    pub requires: Vec<BitRef>,
+    /// What VM entry wants to be 0 when this bit is 1.
+    pub excludes: Vec<BitRef>,
 }
 
 /// `[[instruction_error]]`
@@ -186,11 +192,41 @@ pub struct InstructionError {
     pub number: Spanned<u64>,
 }
 
-/// `exists_if`: one of these control bits may be set.
+/// `exists_if`: one of these holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Any of them will do.
-    pub any: Vec<BitRef>,
+    pub any: Vec<Term>,
+}
+
+/// What a condition asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// A control bit that may be 1.
+    Control(BitRef),
+    /// A bit that CPUID reports.
+    Cpuid(LayoutBit),
+}
+
+impl Term {
+    /// Where it stands.
+    pub fn span(&self) -> Span {
+        match self {
+            Term::Control(bit) => bit.span,
+            Term::Cpuid(bit) => bit.span,
+        }
+    }
+}
+
+/// `LAYOUT.BIT`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutBit {
+    /// The name of the `[[layout]]`.
+    pub layout: String,
+    /// The name of the bit.
+    pub bit: String,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// `secondary.ENABLE_EPT`
@@ -208,24 +244,29 @@ impl Condition {
     /// The name of the Rust type, such as `EnableEpt`. Names of the exit and entry controls repeat, hence their prefix.
     pub fn type_name(&self) -> String {
         let mut name = String::new();
-        for bit in &self.any {
+        for term in &self.any {
             if !name.is_empty() {
                 name.push_str("Or");
             }
-            name.push_str(match bit.word {
-                ControlWord::Exit => "Exit",
-                ControlWord::Exit2 => "Exit2",
-                ControlWord::Entry => "Entry",
-                _ => "",
-            });
-            name.push_str(&camel(&bit.bit));
+            match term {
+                Term::Control(bit) => {
+                    name.push_str(match bit.word {
+                        ControlWord::Exit => "Exit",
+                        ControlWord::Exit2 => "Exit2",
+                        ControlWord::Entry => "Entry",
+                        _ => "",
+                    });
+                    name.push_str(&camel(&bit.bit));
+                }
+                Term::Cpuid(bit) => name.push_str(&format!("Cpuid{}", camel(&bit.bit))),
+            }
         }
         name
     }
 }
 
 /// `ENABLE_EPT` to `EnableEpt`.
-fn camel(name: &str) -> String {
+pub(super) fn camel(name: &str) -> String {
     name.split('_').filter(|part| !part.is_empty()).fold(String::new(), |mut out, part| {
         let mut chars = part.chars();
         out.extend(chars.next());
@@ -236,10 +277,25 @@ fn camel(name: &str) -> String {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, bit) in self.any.iter().enumerate() {
+        for (i, term) in self.any.iter().enumerate() {
             let separator = if i == 0 { "" } else { " | " };
-            write!(f, "{separator}{}.{}", bit.word.name(), bit.bit)?;
+            match term {
+                Term::Control(bit) => write!(f, "{separator}{bit}")?,
+                Term::Cpuid(bit) => write!(f, "{separator}cpuid.{bit}")?,
+            }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for BitRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.word.name(), self.bit)
+    }
+}
+
+impl fmt::Display for LayoutBit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.layout, self.bit)
     }
 }

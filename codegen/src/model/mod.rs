@@ -1,7 +1,9 @@
 //! The tables, typed; every value that a mistake may be about knows where it stands.
 
 mod amd;
+mod exits;
 mod intel;
+mod map;
 mod registry;
 mod row;
 mod source;
@@ -9,11 +11,15 @@ mod types;
 mod vendor;
 
 pub use amd::{Area, Clean, Intercept, InterceptWord, Member};
-pub use intel::{Access, BitRef, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, Width};
+pub use exits::{Exit, Information, SvmInformation, Valid, VmxInformation};
+pub use intel::{
+    Access, BitRef, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, LayoutBit, Term, Width,
+};
+pub use map::{ExitMap, MemberRef, StateMap};
 pub use registry::{CLEAN_MEMBER, CLEAN_TYPE, Type, Types};
 pub use row::{Cite, Head, Manual};
 pub use source::{FileId, Sources, Span, Spanned};
-pub use types::{BitRange, Enum, EnumValue, Exit, Layout, LayoutField, Msr};
+pub use types::{BitRange, CpuidPlace, CpuidRegister, Enum, EnumValue, Layout, LayoutField, Msr};
 pub use vendor::{Module, ModuleId, Vendor};
 
 /// All tables of a spec directory, each in the order of the files and of the rows in them.
@@ -47,6 +53,10 @@ pub struct Spec {
     pub words: Vec<InterceptWord>,
     /// `[[intercept]]`
     pub intercepts: Vec<Intercept>,
+    /// `[[exit_map]]`
+    pub exit_map: Vec<ExitMap>,
+    /// `[[state_map]]`
+    pub state_map: Vec<StateMap>,
 }
 
 impl Spec {
@@ -63,6 +73,11 @@ impl Spec {
     /// The manual that a citation means.
     pub fn manual(&self, id: &str) -> Option<&Manual> {
         self.manuals.iter().find(|manual| manual.id.value == id)
+    }
+
+    /// The layout with this name.
+    pub fn layout(&self, name: &str) -> Option<&Layout> {
+        self.layouts.iter().find(|layout| layout.head.name() == name)
     }
 
     /// The control word with this id.

@@ -1,5 +1,6 @@
-//! Tables that any vendor may have: layouts, enumerations, MSRs, exits.
+//! Tables that any vendor may have: layouts, enumerations, MSRs.
 
+use super::intel::keywords;
 use super::{Head, ModuleId, Span, Spanned};
 
 /// `bits = [high, low]`
@@ -38,8 +39,35 @@ pub struct Layout {
     pub head: Head,
     /// 8, 16, 32 or 64.
     pub width: u32,
+    /// Where CPUID reports it.
+    pub cpuid: Option<CpuidPlace>,
     /// `[[layout.field]]`
     pub fields: Vec<LayoutField>,
+}
+
+keywords! {
+    /// A register that CPUID fills.
+    CpuidRegister {
+        /// EAX.
+        Eax = "eax",
+        /// EBX.
+        Ebx = "ebx",
+        /// ECX.
+        Ecx = "ecx",
+        /// EDX.
+        Edx = "edx",
+    }
+}
+
+/// `cpuid = { leaf = 7, subleaf = 1, register = "eax" }`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuidPlace {
+    /// What goes into EAX.
+    pub leaf: u32,
+    /// What goes into ECX.
+    pub subleaf: u32,
+    /// What comes back with the word.
+    pub register: CpuidRegister,
 }
 
 /// `[[layout.field]]` and `[[member.bit]]`: a bit or a range of bits of a word.
@@ -97,15 +125,6 @@ pub struct Msr {
     pub address: Spanned<u64>,
     /// The layout of its bits.
     pub layout: Option<Spanned<String>>,
-}
-
-/// `[[exit]]`: a basic exit reason of VMX, or an exit code of SVM.
-#[derive(Clone, Debug)]
-pub struct Exit {
-    /// The file.
-    pub module: ModuleId,
-    /// What every row has.
-    pub head: Head,
-    /// As written: codes with the top bits set are negative.
-    pub number: Spanned<i64>,
+    /// Its value after RESET, where that is no CPU's own.
+    pub reset: Option<Spanned<u64>>,
 }
