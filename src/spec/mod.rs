@@ -9,10 +9,13 @@
 //! - A VMCS field is a [`Field`] that knows the type of its value, whether it may be written, and which controls a CPU
 //!   must have to have it.
 
+pub mod control_set;
 mod field;
 mod field_info;
 mod msr;
 mod open_enum;
+pub mod payload;
+mod state_place;
 mod word;
 
 pub use field::{
@@ -21,6 +24,7 @@ pub use field::{
 pub use field_info::{FieldInfo, Group, Width};
 pub use msr::Msr;
 pub(crate) use open_enum::open_enum;
+pub use state_place::{StatePlace, VmcbPlace};
 pub(crate) use word::word;
 
 include!(concat!(env!("OUT_DIR"), "/spec/mod.rs"));

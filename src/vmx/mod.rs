@@ -10,6 +10,7 @@ mod fail;
 mod instructions;
 mod loaded;
 mod msrs;
+pub mod payload;
 mod region;
 mod run;
 mod setup;

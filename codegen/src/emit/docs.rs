@@ -75,6 +75,11 @@ pub(super) fn module(vendor: Vendor, name: &str) -> TokenStream {
     if (vendor, name) == (Vendor::Intel, "conditions") {
         return doc(&["The conditions under which a CPU has the VMCS fields that not every CPU has."]);
     }
+    if name == "payloads" {
+        return doc(&[
+            "What is known on each kind of exit, as types: what a processor does not report cannot be read.",
+        ]);
+    }
     doc(&[format!("The tables of `spec/{}/{name}.toml`.", vendor.name())])
 }
 

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod controls;
+mod dependencies;
 mod docs;
 mod enums;
 mod exits;
@@ -9,8 +10,10 @@ mod fields;
 mod files;
 mod intercepts;
 mod layouts;
+mod map;
 mod members;
 mod msrs;
+mod payloads;
 mod render;
 mod tokens;
 mod words;
@@ -32,13 +35,15 @@ struct Emitter<'s> {
 }
 
 /// Modules that are there whatever the tables say, since handwritten code names them.
-const MODULES: [(Vendor, &str); 7] = [
+const MODULES: [(Vendor, &str); 9] = [
     (Vendor::Intel, "conditions"),
     (Vendor::Intel, "controls"),
     (Vendor::Intel, "exits"),
+    (Vendor::Intel, "payloads"),
     (Vendor::Intel, "vmcs"),
     (Vendor::Amd, "exits"),
     (Vendor::Amd, "intercepts"),
+    (Vendor::Amd, "payloads"),
     (Vendor::Amd, "vmcb"),
 ];
 
@@ -67,6 +72,8 @@ pub fn emit(spec: &Spec) -> GeneratedFiles {
         }
         files.push(format!("{}/mod.rs", vendor.name()), list);
     }
+    root.extend(quote! { #[doc = " What of VMX corresponds to what of SVM."] pub mod map; });
+    files.push("map.rs".to_owned(), emitter.map());
     files.push("mod.rs".to_owned(), root);
     files
 }
@@ -76,10 +83,12 @@ impl Emitter<'_> {
     fn fixed(&self, module: (Vendor, &str)) -> TokenStream {
         match module {
             (Vendor::Intel, "conditions") => self.conditions(),
+            (Vendor::Intel, "controls") => self.control_set(),
             (Vendor::Intel, "exits") => {
                 let (reasons, errors) = (self.exit_reasons(), self.instruction_errors());
                 quote! { #reasons #errors }
             }
+            (Vendor::Intel | Vendor::Amd, "payloads") => self.payloads(module.0),
             (Vendor::Intel, "vmcs") => self.fields(),
             (Vendor::Amd, "exits") => self.exit_codes(),
             (Vendor::Amd, "vmcb") => self.vmcb(),

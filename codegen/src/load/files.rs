@@ -108,8 +108,14 @@ impl Files {
             );
             return;
         }
-        if (vendor, stem) == (Vendor::Intel, "conditions") {
-            return self.error(path, "the module of that name is generated from `exists_if`");
+        match (vendor, stem) {
+            (Vendor::Intel, "conditions") => {
+                return self.error(path, "the module of that name is generated from `exists_if`");
+            }
+            (Vendor::Intel | Vendor::Amd, "payloads") => {
+                return self.error(path, "the module of that name is generated from `[[exit]]`");
+            }
+            _ => {}
         }
         self.homes.push((file, Home::Module(ModuleId(self.modules.len()))));
         self.modules.push(Module { vendor, name: stem.to_owned(), file });

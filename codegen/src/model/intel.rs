@@ -266,7 +266,7 @@ impl Condition {
 }
 
 /// `ENABLE_EPT` to `EnableEpt`.
-pub(super) fn camel(name: &str) -> String {
+pub(crate) fn camel(name: &str) -> String {
     name.split('_').filter(|part| !part.is_empty()).fold(String::new(), |mut out, part| {
         let mut chars = part.chars();
         out.extend(chars.next());

@@ -12,6 +12,7 @@ mod vendor;
 
 pub use amd::{Area, Clean, Intercept, InterceptWord, Member};
 pub use exits::{Exit, Information, SvmInformation, Valid, VmxInformation};
+pub(crate) use intel::camel;
 pub use intel::{
     Access, BitRef, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, LayoutBit, Term, Width,
 };
