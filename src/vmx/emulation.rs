@@ -1,6 +1,6 @@
 //! What the shared emulation reads and writes of the VMCS.
 
-use super::{loaded::Vmcs, state::segment, vcpu::VmxVcpu};
+use super::{loaded::Vmcs, payload::OnExit, state::segment, vcpu::VmxVcpu};
 use crate::{
     Result,
     exit::{VmExit, Width},
@@ -18,8 +18,9 @@ use crate::{
     nested::NestedFormat,
     spec::{
         intel::{
-            exit_qualifications::{self, InsOutsInformation, IoQualification},
+            exit_qualifications::{self, IoQualification},
             msrs::VmxBasic,
+            payloads::IoInstruction,
             structures::SegmentAccessRights,
             vmcs::*,
         },
@@ -115,30 +116,31 @@ impl<S: FrameSource> VmxVcpu<S> {
     #[inline(never)]
     pub(super) fn string_io(
         &mut self,
-        vmcs: &Vmcs<'_>,
+        exit: OnExit<'_, IoInstruction>,
         qualification: IoQualification,
         width: Width,
     ) -> Option<VmExit> {
+        let vmcs = exit.source();
         let input = qualification.contains(IoQualification::DIRECTION_IN);
-        let (address_size, segment) = self.string_operands(vmcs, input);
+        let (address_size, segment) = self.string_operands(exit, input);
         let io = StringIo { input, width, repeat: qualification.contains(IoQualification::REP), address_size, segment };
-        let length = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
+        let length = exit.instruction_length() as u8;
         let cpu = self.cpu_of(vmcs);
         let progress = self.guest.string_io(&cpu, io, qualification.port(), length);
         self.after(vmcs, progress)
     }
 
     /// The address size and the segment of OUTS, which CPUs report since long; without, what the code's mode says.
-    fn string_operands(&self, vmcs: &Vmcs<'_>, input: bool) -> (AddressSize, SegmentRegister) {
+    fn string_operands(&self, exit: OnExit<'_, IoInstruction>, input: bool) -> (AddressSize, SegmentRegister) {
         if !self.capabilities.basic.contains(VmxBasic::INS_OUTS_INFORMATION) {
-            let size = match self.cpu_of(vmcs).code_size() {
+            let size = match self.cpu_of(exit.source()).code_size() {
                 CodeSize::Bits16 => AddressSize::Bits16,
                 CodeSize::Bits32 => AddressSize::Bits32,
                 CodeSize::Bits64 => AddressSize::Bits64,
             };
             return (size, SegmentRegister::Ds);
         }
-        let information = InsOutsInformation::from_bits(vmcs.read(VM_EXIT_INSTRUCTION_INFORMATION));
+        let information = exit.instruction_information();
         let size = match information.address_size() {
             exit_qualifications::AddressSize::BITS_16 => AddressSize::Bits16,
             exit_qualifications::AddressSize::BITS_32 => AddressSize::Bits32,

@@ -1,7 +1,11 @@
 //! Injecting events, and finding out which one an exit interrupted: SDM volume 3, "Event Injection", "Information for VM
 //! Exits That Occur During Event Delivery".
 
-use super::{loaded::Vmcs, vcpu::VmxVcpu};
+use super::{
+    loaded::Vmcs,
+    payload::{OnExit, Vectored},
+    vcpu::VmxVcpu,
+};
 use crate::{
     frame::FrameSource,
     guest::events::{Event, Readiness},
@@ -13,6 +17,7 @@ use crate::{
             },
             vmcs::*,
         },
+        payload::HasIdtVectoring,
         x86::registers::{Cr0, Rflags},
     },
 };
@@ -80,27 +85,33 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// An event whose delivery the exit interrupted is delivered again by the next entry.
-    #[inline]
-    pub(super) fn recover_interrupted_event(&mut self, vmcs: &Vmcs<'_>) {
-        let information = vmcs.read(IDT_VECTORING_INFORMATION);
-        if information.contains(IdtVectoringInformation::VALID) {
-            self.deliver_again(vmcs, information);
+    #[inline(always)]
+    pub(super) fn recover_interrupted_event<K: HasIdtVectoring>(&mut self, exit: OnExit<'_, K>) {
+        if let Some(event) = exit.idt_vectoring() {
+            self.deliver_again(exit.source(), event);
+        }
+    }
+
+    /// The same on an exit of which nothing is known: the CPU clears the field on one that interrupts no delivery.
+    pub(super) fn recover_from_any_exit(&mut self, vmcs: &Vmcs<'_>) {
+        if let Some(event) = Vectored::from_idt_vectoring(vmcs) {
+            self.deliver_again(vmcs, event);
         }
     }
 
     #[cold]
-    fn deliver_again(&mut self, vmcs: &Vmcs<'_>, information: IdtVectoringInformation) {
-        let kind = information.interruption_type();
+    fn deliver_again(&mut self, vmcs: &Vmcs<'_>, event: Vectored<IdtVectoringInformation>) {
+        let kind = event.information.interruption_type();
         if kind == InterruptionType::NMI {
             // Its delivery had begun and with it the blocking; the second delivery begins it again.
             let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
             vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(InterruptibilityState::BLOCKING_BY_NMI));
         }
-        let has_code = information.contains(IdtVectoringInformation::ERROR_CODE_VALID);
         self.guest.events.reinject(Event {
-            vector: information.vector(),
+            vector: event.information.vector(),
             kind,
-            error_code: has_code.then(|| vmcs.read(IDT_VECTORING_ERROR_CODE)),
+            error_code: event.error_code,
+            // Valid when the delivery of a software event was interrupted.
             instruction_length: if is_software(kind) { vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 } else { 0 },
         });
     }

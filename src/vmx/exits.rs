@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{loaded::Vmcs, vcpu::VmxVcpu};
+use super::{loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu};
 use crate::{
     exit::{Access, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
@@ -20,13 +20,15 @@ use crate::{
         Msr,
         intel::{
             exit_qualifications::{
-                CrAccessQualification, CrAccessType, DebugExceptionQualification, EptViolationQualification,
-                IoAccessSize, IoQualification, MovDrQualification,
+                CrAccessType, DebugExceptionQualification, EptViolationQualification, IoAccessSize, IoQualification,
+                MovDrQualification,
             },
             exits::{ExitReason, ExitReasonWord},
+            payloads::{self, Exit},
             structures::{ExitInterruptionInformation, InterruptionType, SegmentAccessRights},
             vmcs::*,
         },
+        payload::HasInstructionLength,
         x86::registers::{Cr0, Dr6, Efer, ExceptionVector, Rflags},
     },
 };
@@ -37,74 +39,79 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// What guests do all the time is inlined into the run loop; the rest is kept out of it, and out of its registers.
     #[inline]
     pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
-        match ExitReason(reason.basic_reason()) {
+        match Exit::decode(ExitReason(reason.basic_reason()), vmcs) {
             // The instructions first: nothing was being delivered when one of them exited.
-            ExitReason::IO_INSTRUCTION => self.io_instruction(vmcs),
-            ExitReason::RDMSR => self.rdmsr(vmcs),
-            ExitReason::WRMSR => self.wrmsr(vmcs),
-            ExitReason::HLT => self.hlt(vmcs),
-            ExitReason::VMCALL => self.leave_with_skip(vmcs, self.guest.hypercall()),
-            ExitReason::EPT_VIOLATION => self.ept_violation(vmcs),
+            Exit::IoInstruction(exit) => self.io_instruction(exit),
+            Exit::Rdmsr(exit) => self.rdmsr(exit),
+            Exit::Wrmsr(exit) => self.wrmsr(exit),
+            Exit::Hlt(exit) => self.hlt(exit),
+            Exit::Vmcall(exit) => self.leave_with_skip(exit, self.guest.hypercall()),
+            Exit::EptViolation(exit) => self.ept_violation(exit),
             _ => self.handle_rare_exit(vmcs, reason),
         }
     }
 
     #[inline(never)]
     fn handle_rare_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
-        match ExitReason(reason.basic_reason()) {
-            ExitReason::CR_ACCESS => self.cr_access(vmcs),
-            ExitReason::MOV_DR => self.mov_dr(vmcs),
-            ExitReason::XSETBV => self.xsetbv(vmcs),
-            ExitReason::CPUID => {
+        match Exit::decode(ExitReason(reason.basic_reason()), vmcs) {
+            Exit::CrAccess(exit) => self.cr_access(exit),
+            Exit::MovDr(exit) => self.mov_dr(exit),
+            Exit::Xsetbv(exit) => self.xsetbv(exit),
+            Exit::Cpuid(exit) => {
                 self.execute_cpuid();
-                self.skipped(vmcs)
+                self.skipped(exit)
             }
             // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
-            ExitReason::INVD | ExitReason::WBINVD | ExitReason::PAUSE => self.skipped(vmcs),
-            ExitReason::RDPMC => self.raise(Event::general_protection()),
+            Exit::Invd(exit) => self.skipped(exit),
+            Exit::Wbinvd(exit) => self.skipped(exit),
+            Exit::Pause(exit) => self.skipped(exit),
+            Exit::Rdpmc(_) => self.raise(Event::general_protection()),
             // The guest's CPUID does not have these.
-            ExitReason::MONITOR
-            | ExitReason::MWAIT
-            | ExitReason::GETSEC
-            | ExitReason::RSM
-            | ExitReason::INVEPT
-            | ExitReason::INVVPID
-            | ExitReason::VMCLEAR
-            | ExitReason::VMLAUNCH
-            | ExitReason::VMPTRLD
-            | ExitReason::VMPTRST
-            | ExitReason::VMREAD
-            | ExitReason::VMRESUME
-            | ExitReason::VMWRITE
-            | ExitReason::VMXOFF
-            | ExitReason::VMXON
-            | ExitReason::VMFUNC
-            | ExitReason::ENCLS
-            | ExitReason::ENCLV
-            | ExitReason::PCONFIG
-            | ExitReason::XSAVES
-            | ExitReason::XRSTORS
-            | ExitReason::UMWAIT
-            | ExitReason::TPAUSE
-            | ExitReason::LOADIWKEY => self.raise(Event::invalid_opcode()),
-            ExitReason::INTERRUPT_WINDOW | ExitReason::NMI_WINDOW => {
+            Exit::Monitor(_)
+            | Exit::Mwait(_)
+            | Exit::Getsec(_)
+            | Exit::Rsm(_)
+            | Exit::Invept(_)
+            | Exit::Invvpid(_)
+            | Exit::Vmclear(_)
+            | Exit::Vmlaunch(_)
+            | Exit::Vmptrld(_)
+            | Exit::Vmptrst(_)
+            | Exit::Vmread(_)
+            | Exit::Vmresume(_)
+            | Exit::Vmwrite(_)
+            | Exit::Vmxoff(_)
+            | Exit::Vmxon(_)
+            | Exit::Vmfunc(_)
+            | Exit::Encls(_)
+            | Exit::Enclv(_)
+            | Exit::Pconfig(_)
+            | Exit::Xsaves(_)
+            | Exit::Xrstors(_)
+            | Exit::Umwait(_)
+            | Exit::Tpause(_)
+            | Exit::Loadiwkey(_) => self.raise(Event::invalid_opcode()),
+            Exit::InterruptWindow(_) | Exit::NmiWindow(_) => {
                 self.close_windows(vmcs);
                 None
             }
-            ExitReason::EXTERNAL_INTERRUPT => {
-                let information = vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION);
-                Some(VmExit::ExternalInterrupt { vector: Some(information.vector()) })
+            Exit::ExternalInterrupt(exit) => {
+                // Acknowledged on exit, so the vector is known.
+                let vector = exit.interruption().information.vector();
+                Some(VmExit::ExternalInterrupt { vector: Some(vector) })
             }
-            ExitReason::EXCEPTION_OR_NMI => self.exception_or_nmi(vmcs),
-            ExitReason::TRIPLE_FAULT => Some(VmExit::Shutdown),
+            Exit::ExceptionOrNmi(exit) => self.exception_or_nmi(exit),
+            Exit::TripleFault(_) => Some(VmExit::Shutdown),
             _ => self.unhandled(vmcs, reason),
         }
     }
 
     /// An exit that needs the VMM, or that nobody knows: total, whatever the CPU reports.
+    ///
+    /// The VMM gets what the fields hold, whether or not the exit is one that fills them in.
     #[cold]
     fn unhandled(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
-        self.recover_interrupted_event(vmcs);
+        self.recover_from_any_exit(vmcs);
         Some(VmExit::Unhandled(Unhandled {
             code: reason.bits().into(),
             info1: vmcs.read(EXIT_QUALIFICATION),
@@ -112,8 +119,14 @@ impl<S: FrameSource> VmxVcpu<S> {
         }))
     }
 
-    fn skipped(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        self.skip(vmcs);
+    /// The guest goes on behind the instruction.
+    #[inline(always)]
+    fn skipped<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>) -> Option<VmExit> {
+        self.skip_instruction(exit.source(), exit.instruction_length())
+    }
+
+    fn skip_instruction(&mut self, vmcs: &Vmcs<'_>, length: u32) -> Option<VmExit> {
+        self.skip_by(vmcs, length);
         None
     }
 
@@ -123,22 +136,23 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// The VMM is told, and the next run goes on behind the instruction.
-    fn leave_with_skip(&mut self, vmcs: &Vmcs<'_>, exit: VmExit) -> Option<VmExit> {
-        self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
-        Some(exit)
+    #[inline(always)]
+    fn leave_with_skip<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>, answer: VmExit) -> Option<VmExit> {
+        self.guest.skip = exit.instruction_length() as u8;
+        Some(answer)
     }
 
-    fn io_instruction(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        let qualification = IoQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
+    fn io_instruction(&mut self, exit: OnExit<'_, payloads::IoInstruction>) -> Option<VmExit> {
+        let qualification = exit.qualification();
         // The field holds the number of bytes less one, of which 3 bytes do not exist.
         const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Dword];
         const _: () = assert!(IoAccessSize::TWO_BYTE.0 == 1 && IoAccessSize::FOUR_BYTE.0 == 3);
         let width = WIDTHS[usize::from(qualification.size().0 & 3)];
         if qualification.contains(IoQualification::STRING) {
-            return self.string_io(vmcs, qualification, width);
+            return self.string_io(exit, qualification, width);
         }
         let port = qualification.port();
-        let length = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
+        let length = exit.instruction_length() as u8;
         if qualification.contains(IoQualification::DIRECTION_IN) {
             self.guest.pending = Pending::In { width, length };
             Some(VmExit::IoRead { port, width })
@@ -149,19 +163,19 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn rdmsr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
+    fn rdmsr(&mut self, exit: OnExit<'_, payloads::Rdmsr>) -> Option<VmExit> {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
-            Answer::Vendor(register) => self.read_vendor_msr(vmcs, register),
+            Answer::Vendor(register) => self.read_vendor_msr(exit.source(), register),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
-                self.guest.pending = Pending::MsrRead { length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8 };
+                self.guest.pending = Pending::MsrRead { length: exit.instruction_length() as u8 };
                 return Some(VmExit::MsrRead { msr: msr.0 });
             }
         };
         self.guest.registers.set_edx_eax(value);
-        self.skipped(vmcs)
+        self.skipped(exit)
     }
 
     fn read_vendor_msr(&self, vmcs: &Vmcs<'_>, register: VendorMsr) -> u64 {
@@ -174,14 +188,15 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn wrmsr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
+    fn wrmsr(&mut self, exit: OnExit<'_, payloads::Wrmsr>) -> Option<VmExit> {
+        let vmcs = exit.source();
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
         match self.guest.msrs.write(msr, value) {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {
                 let state = self.control_state(vmcs).write_efer(value, self.guest.offered);
-                return self.finish_control_write(vmcs, state);
+                return self.finish_control_write(exit, state);
             }
             Answer::Vendor(VendorMsr::Pat) if !pat_is_valid(value) => return self.raise(Event::general_protection()),
             Answer::Vendor(VendorMsr::Pat) => {
@@ -193,22 +208,22 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
-                self.guest.skip = vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8;
-                return Some(VmExit::MsrWrite { msr: msr.0, value });
+                return self.leave_with_skip(exit, VmExit::MsrWrite { msr: msr.0, value });
             }
         }
-        self.skipped(vmcs)
+        self.skipped(exit)
     }
 
-    fn hlt(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        if self.guest.events.any() && self.guest.events.would_wake(vmcs.read(GUEST_RFLAGS).contains(Rflags::IF)) {
-            return self.skipped(vmcs);
+    fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Option<VmExit> {
+        let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
+        if self.guest.events.any() && self.guest.events.would_wake(enabled()) {
+            return self.skipped(exit);
         }
-        self.leave_with_skip(vmcs, VmExit::Halt)
+        self.leave_with_skip(exit, VmExit::Halt)
     }
 
-    fn cr_access(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        let qualification = CrAccessQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
+    fn cr_access(&mut self, exit: OnExit<'_, payloads::CrAccess>) -> Option<VmExit> {
+        let (vmcs, qualification) = (exit.source(), exit.qualification());
         let register = RegisterIndex::new(qualification.register().0);
         let state = self.control_state(vmcs);
         // L alone: what a MOV to CR0 refuses when it would activate long mode.
@@ -219,11 +234,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         match (qualification.access_type(), qualification.cr_number()) {
             (CrAccessType::MOV_TO_CR, 0) => {
                 let value = self.read_register(vmcs, register) & mask;
-                self.finish_control_write(vmcs, state.write_cr0(value, cs_long))
+                self.finish_control_write(exit, state.write_cr0(value, cs_long))
             }
             (CrAccessType::MOV_TO_CR, 4) => {
                 let value = self.read_register(vmcs, register) & mask;
-                self.finish_control_write(vmcs, state.write_cr4(value, self.guest.offered, vmcs.read(GUEST_CR3)))
+                self.finish_control_write(exit, state.write_cr4(value, self.guest.offered, vmcs.read(GUEST_CR3)))
             }
             (CrAccessType::MOV_TO_CR, 8) => {
                 let value = self.read_register(vmcs, register);
@@ -231,18 +246,18 @@ impl<S: FrameSource> VmxVcpu<S> {
                     return self.raise(Event::general_protection());
                 }
                 self.guest.events.set_task_priority(value as u8);
-                self.skipped(vmcs)
+                self.skipped(exit)
             }
             (CrAccessType::MOV_FROM_CR, 8) => {
                 self.write_register(vmcs, register, self.guest.events.task_priority().into());
-                self.skipped(vmcs)
+                self.skipped(exit)
             }
             (CrAccessType::CLTS, _) => {
-                self.finish_control_write(vmcs, state.write_cr0(state.cr0.without(Cr0::TS).bits(), cs_long))
+                self.finish_control_write(exit, state.write_cr0(state.cr0.without(Cr0::TS).bits(), cs_long))
             }
             (CrAccessType::LMSW, _) => {
                 let value = state.load_machine_status_word(qualification.lmsw_source_data());
-                self.finish_control_write(vmcs, state.write_cr0(value, cs_long))
+                self.finish_control_write(exit, state.write_cr0(value, cs_long))
             }
             // CR3 does not exit, and no other register exists.
             _ => self.unhandled(vmcs, vmcs.read(EXIT_REASON)),
@@ -250,7 +265,21 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// Applies a checked write of CR0, CR4 or EFER, or raises #GP.
-    fn finish_control_write(&mut self, vmcs: &Vmcs<'_>, new: Result<ControlState, Fault>) -> Option<VmExit> {
+    #[inline(always)]
+    fn finish_control_write<K: HasInstructionLength>(
+        &mut self,
+        exit: OnExit<'_, K>,
+        new: Result<ControlState, Fault>,
+    ) -> Option<VmExit> {
+        self.finish_control_write_and_skip(exit.source(), new, exit.instruction_length())
+    }
+
+    fn finish_control_write_and_skip(
+        &mut self,
+        vmcs: &Vmcs<'_>,
+        new: Result<ControlState, Fault>,
+        length: u32,
+    ) -> Option<VmExit> {
         let Ok(new) = new else { return self.raise(Event::general_protection()) };
         let old = self.control_state(vmcs);
         if new.uses_pae_paging() && (!old.uses_pae_paging() || old.cr0 != new.cr0 || old.cr4 != new.cr4) {
@@ -266,11 +295,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         if new.efer.contains(Efer::LMA) && !old.efer.contains(Efer::LMA) {
             self.fix_task_register(vmcs);
         }
-        self.skipped(vmcs)
+        self.skip_instruction(vmcs, length)
     }
 
-    fn mov_dr(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        let qualification = MovDrQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
+    fn mov_dr(&mut self, exit: OnExit<'_, payloads::MovDr>) -> Option<VmExit> {
+        let (vmcs, qualification) = (exit.source(), exit.qualification());
         let register = RegisterIndex::new(qualification.register().0);
         let number = crate::guest::debug::canonical_number(qualification.dr_number());
         if qualification.contains(MovDrQualification::DIRECTION_FROM_DR) {
@@ -281,34 +310,33 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.raise(Event::general_protection());
             }
         }
-        self.skipped(vmcs)
+        self.skipped(exit)
     }
 
-    fn xsetbv(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
+    fn xsetbv(&mut self, exit: OnExit<'_, payloads::Xsetbv>) -> Option<VmExit> {
         let registers = &self.guest.registers;
         let Ok(xcr0) = control::write_xcr(registers.rcx as u32, registers.edx_eax(), self.guest.offered) else {
             return self.raise(Event::general_protection());
         };
         self.guest.xstate.set_guest_xcr0(xcr0);
-        let cr4 = self.control_state(vmcs).cr4;
+        let cr4 = self.control_state(exit.source()).cr4;
         self.cpuid.update(cr4, xcr0);
-        self.skipped(vmcs)
+        self.skipped(exit)
     }
 
-    fn ept_violation(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        let qualification = EptViolationQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
-        self.recover_interrupted_event(vmcs);
+    fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Option<VmExit> {
+        let (vmcs, qualification) = (exit.source(), exit.qualification());
+        self.recover_interrupted_event(exit);
         if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.any() {
             self.block_nmis_again(vmcs);
         }
-        let gpa = vmcs.has().map_or(0, |witness| vmcs.read_if(GUEST_PHYSICAL_ADDRESS, witness));
         let has_linear = qualification.contains(EptViolationQualification::LINEAR_ADDRESS_VALID);
         let entry_permissions = EptViolationQualification::ENTRY_READABLE
             .with(EptViolationQualification::ENTRY_WRITABLE)
             .with(EptViolationQualification::ENTRY_EXECUTABLE);
         let fault = NestedFault {
-            gpa,
-            gva: if has_linear { Some(vmcs.read(GUEST_LINEAR_ADDRESS)) } else { None },
+            gpa: exit.guest_physical_address(),
+            gva: if has_linear { Some(exit.guest_linear_address()) } else { None },
             access: Access {
                 read: qualification.contains(EptViolationQualification::READ),
                 write: qualification.contains(EptViolationQualification::WRITE),
@@ -321,11 +349,12 @@ impl<S: FrameSource> VmxVcpu<S> {
         Some(VmExit::NestedPageFault(fault))
     }
 
-    fn exception_or_nmi(&mut self, vmcs: &Vmcs<'_>) -> Option<VmExit> {
-        let information = vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION);
-        self.recover_interrupted_event(vmcs);
+    fn exception_or_nmi(&mut self, exit: OnExit<'_, payloads::ExceptionOrNmi>) -> Option<VmExit> {
+        let event = exit.interruption();
+        let information = event.information;
+        self.recover_interrupted_event(exit);
         if information.contains(ExitInterruptionInformation::NMI_UNBLOCKING) && !self.guest.events.any() {
-            self.block_nmis_again(vmcs);
+            self.block_nmis_again(exit.source());
         }
         if information.interruption_type() == InterruptionType::NMI {
             // NMIs stay blocked until an IRET: the host's handler, called as by an NMI, executes one.
@@ -341,17 +370,16 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             ExceptionVector::DB => {
                 // An intercepted #DB leaves DR6 to us.
-                let cause = DebugExceptionQualification::from_bits(vmcs.read(EXIT_QUALIFICATION));
+                let cause = DebugExceptionQualification::from_bits(exit.qualification());
                 crate::guest::debug::set_cause(&mut self.guest.debug, Dr6::from_bits(cause.bits()));
             }
             _ => {}
         }
-        let has_code = information.contains(ExitInterruptionInformation::ERROR_CODE_VALID);
         self.raise(Event {
             vector: vector.0,
             kind: information.interruption_type(),
-            error_code: has_code.then(|| vmcs.read(VM_EXIT_INTERRUPTION_ERROR_CODE)),
-            instruction_length: vmcs.read(VM_EXIT_INSTRUCTION_LENGTH) as u8,
+            error_code: event.error_code,
+            instruction_length: exit.instruction_length() as u8,
         })
     }
 }

@@ -23,6 +23,22 @@ pub struct Vectored<I> {
     pub error_code: Option<u32>,
 }
 
+impl Vectored<IdtVectoringInformation> {
+    /// The event whose delivery the last exit interrupted, if it interrupted one.
+    #[inline(always)]
+    pub(super) fn from_idt_vectoring<B: Backend>(vmcs: &Vmcs<'_, B>) -> Option<Self> {
+        let information = vmcs.read(IDT_VECTORING_INFORMATION);
+        if !information.contains(IdtVectoringInformation::VALID) {
+            return None;
+        }
+        let has_code = information.contains(IdtVectoringInformation::ERROR_CODE_VALID);
+        Some(Vectored { information, error_code: has_code.then(|| vmcs.read(IDT_VECTORING_ERROR_CODE)) })
+    }
+}
+
+/// An exit of kind `K`, as the handlers get it.
+pub(super) type OnExit<'v, K> = Payload<&'v Vmcs<'v>, K>;
+
 impl<K, B: Backend> Payload<&Vmcs<'_, B>, K> {
     /// A field that an exit of this kind has filled in, and that therefore exists.
     #[inline(always)]
@@ -93,13 +109,7 @@ impl<K, B: Backend> Payload<&Vmcs<'_, B>, K> {
     where
         K: HasIdtVectoring,
     {
-        let information = IdtVectoringInformation::from_raw(self.field(IDT_VECTORING_INFORMATION));
-        if !information.contains(IdtVectoringInformation::VALID) {
-            return None;
-        }
-        let has_code = information.contains(IdtVectoringInformation::ERROR_CODE_VALID);
-        let error_code = has_code.then(|| self.field(IDT_VECTORING_ERROR_CODE) as u32);
-        Some(Vectored { information, error_code })
+        Vectored::from_idt_vectoring(self.source())
     }
 
     /// RCX, RSI, RDI and RIP before the I/O instruction that an SMI followed.

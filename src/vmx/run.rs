@@ -1,6 +1,6 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{events::end_shadow, loaded::Vmcs, vcpu::VmxVcpu, world_switch};
+use super::{events::end_shadow, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit},
@@ -10,9 +10,11 @@ use crate::{
     spec::{
         intel::{
             exits::{ExitReason, ExitReasonWord},
+            payloads,
             structures::{PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
+        payload::Payload,
         x86::registers::{Efer, Rflags},
     },
 };
@@ -78,7 +80,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             if reason.bits() == u32::from(ExitReason::CPUID.0) {
                 self.launched = true;
                 self.execute_cpuid();
-                self.skip(vmcs);
+                let exit: OnExit<'_, payloads::Cpuid> = Payload::new(vmcs);
+                self.skip_by(vmcs, exit.instruction_length());
                 continue;
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
@@ -96,12 +99,6 @@ impl<S: FrameSource> VmxVcpu<S> {
     #[inline]
     pub(super) fn execute_cpuid(&mut self) {
         self.cpuid.execute(&mut self.guest.registers);
-    }
-
-    /// Goes on behind the instruction that exited.
-    #[inline]
-    pub(super) fn skip(&mut self, vmcs: &Vmcs<'_>) {
-        self.skip_by(vmcs, vmcs.read(VM_EXIT_INSTRUCTION_LENGTH));
     }
 
     /// Goes on `length` bytes behind the guest's RIP, as the CPU would after executing that instruction.

@@ -10,7 +10,7 @@ use crate::{
     spec::{
         intel::{
             controls::{EntryControls, SecondaryControls},
-            exit_qualifications::GeneralRegister,
+            exit_qualifications::{CrAccessQualification, GeneralRegister},
             structures::{EntryInterruptionInformation, InterruptibilityState, PendingDebugExceptions},
         },
         x86::{
