@@ -62,12 +62,13 @@ impl Cpu for VmcsCpu<'_> {
     fn paging(&self) -> Paging {
         let pdptes = self.control.uses_pae_paging().then(|| {
             self.vmcs.has().map_or([0; 4], |witness| {
-                [GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3].map(|field| self.vmcs.read_if(field, witness))
+                [GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3]
+                    .map(|field| self.vmcs.read_if(field, witness).bits())
             })
         });
         Paging {
             cr0: self.control.cr0,
-            cr3: self.vmcs.read(GUEST_CR3),
+            cr3: self.vmcs.read(GUEST_CR3).bits(),
             cr4: self.control.cr4,
             efer: self.control.efer,
             pdptes,
@@ -196,19 +197,19 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The guest turned PAE paging on or changed it: the CPU wants the four entries that CR3 points at. SDM volume 3,
     /// "PDPTE Registers".
     pub(super) fn load_pdptes(&mut self, vmcs: &Vmcs<'_>) -> core::result::Result<(), Option<VmExit>> {
-        let table = vmcs.read(GUEST_CR3) & 0xffff_ffe0;
-        let mut entries = [0; 4];
+        let table = vmcs.read(GUEST_CR3).bits() & 0xffff_ffe0;
+        let mut entries = [PaePdpte::empty(); 4];
         {
             let Some(mut memory) = self.guest.memory::<VmcsCpu<'_>>() else { return Err(None) };
             for (entry, gpa) in entries.iter_mut().zip((table..).step_by(8)) {
                 match memory.read_u64(gpa) {
-                    Ok(value) => *entry = value,
+                    Ok(value) => *entry = PaePdpte::from_bits(value),
                     Err(fault) => return Err(Some(crate::guest::emulation::nested_fault(&fault))),
                 }
             }
         }
         let bits = self.cpuid.physical_bits();
-        if entries.iter().any(|entry| has_reserved_bits(PaePdpte::from_bits(*entry), bits)) {
+        if entries.iter().any(|entry| has_reserved_bits(*entry, bits)) {
             self.guest.events.raise(crate::Event::general_protection());
             return Err(None);
         }

@@ -29,7 +29,10 @@ use crate::{
             vmcs::*,
         },
         payload::HasInstructionLength,
-        x86::registers::{Cr0, Dr6, Efer, ExceptionVector, Rflags},
+        x86::{
+            msrs::Pat,
+            registers::{Cr0, Dr6, Efer, ExceptionVector, Rflags},
+        },
     },
 };
 
@@ -182,7 +185,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         match register {
             VendorMsr::Efer => self.control_state(vmcs).efer.bits(),
             VendorMsr::Pat => {
-                vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness))
+                vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits())
             }
             VendorMsr::Tsc => host::timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
         }
@@ -201,7 +204,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Vendor(VendorMsr::Pat) if !pat_is_valid(value) => return self.raise(Event::general_protection()),
             Answer::Vendor(VendorMsr::Pat) => {
                 if let Some(witness) = vmcs.has() {
-                    vmcs.write_if(GUEST_IA32_PAT, value, witness);
+                    vmcs.write_if(GUEST_IA32_PAT, Pat::from_bits(value), witness);
                 }
             }
             Answer::Vendor(VendorMsr::Tsc) => vmcs.write(TSC_OFFSET, value.wrapping_sub(host::timestamp())),
@@ -238,7 +241,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             (CrAccessType::MOV_TO_CR, 4) => {
                 let value = self.read_register(vmcs, register) & mask;
-                self.finish_control_write(exit, state.write_cr4(value, self.guest.offered, vmcs.read(GUEST_CR3)))
+                self.finish_control_write(exit, state.write_cr4(value, self.guest.offered, vmcs.read(GUEST_CR3).bits()))
             }
             (CrAccessType::MOV_TO_CR, 8) => {
                 let value = self.read_register(vmcs, register);

@@ -31,8 +31,8 @@ use crate::{
             vmcs::*,
         },
         x86::{
-            msrs::{IA32_EFER, IA32_PAT, IA32_SYSENTER_CS, IA32_SYSENTER_EIP, IA32_SYSENTER_ESP},
-            registers::{Cr0, Cr4, Efer, ExceptionVector},
+            msrs::{IA32_EFER, IA32_PAT, IA32_SYSENTER_CS, IA32_SYSENTER_EIP, IA32_SYSENTER_ESP, Pat},
+            registers::{Cr0, Cr3, Cr4, Efer, ExceptionVector, PageFaultErrorCode},
         },
     },
 };
@@ -274,16 +274,16 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.try_write(CR4_GUEST_HOST_MASK, !(CR4_GUEST_OWNED & self.guest.offered.cr4)).map_err(fail)?;
         // "None": the fields that must have a value and that nothing else writes.
         vmcs.try_write(VMCS_LINK_POINTER, u64::MAX).map_err(fail)?;
-        for field in [PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH, CR3_TARGET_COUNT] {
-            vmcs.try_write(field, 0).map_err(fail)?;
+        for field in [PAGE_FAULT_ERROR_CODE_MASK, PAGE_FAULT_ERROR_CODE_MATCH] {
+            vmcs.try_write(field, PageFaultErrorCode::empty()).map_err(fail)?;
         }
-        for field in [VM_EXIT_MSR_STORE_COUNT, VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT] {
+        for field in [CR3_TARGET_COUNT, VM_EXIT_MSR_STORE_COUNT, VM_EXIT_MSR_LOAD_COUNT, VM_ENTRY_MSR_LOAD_COUNT] {
             vmcs.try_write(field, 0).map_err(fail)?;
         }
         vmcs.try_write(TSC_OFFSET, 0).map_err(fail)?;
         vmcs.try_write(GUEST_ACTIVITY_STATE, ActivityState::ACTIVE).map_err(fail)?;
         if let Some(witness) = vmcs.has() {
-            vmcs.try_write_if(GUEST_IA32_PAT, PAT_RESET, witness).map_err(fail)?;
+            vmcs.try_write_if(GUEST_IA32_PAT, Pat::from_bits(PAT_RESET), witness).map_err(fail)?;
         }
         // As after reset, where the CPU can run a guest in real mode; where it cannot, a state that it can.
         let start = if controls.unrestricted_guest() {
@@ -324,7 +324,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             vmcs.write(HOST_IA32_SYSENTER_ESP, host::rdmsr(IA32_SYSENTER_ESP));
             vmcs.write(HOST_IA32_SYSENTER_EIP, host::rdmsr(IA32_SYSENTER_EIP));
             if let Some(witness) = vmcs.has() {
-                vmcs.write_if(HOST_IA32_PAT, host::rdmsr(IA32_PAT), witness);
+                vmcs.write_if(HOST_IA32_PAT, Pat::from_bits(host::rdmsr(IA32_PAT)), witness);
             }
             if let Some(witness) = vmcs.has() {
                 vmcs.write_if(HOST_IA32_EFER, Efer::from_bits(host::rdmsr(IA32_EFER)), witness);
@@ -344,7 +344,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let (fs_base, gs_base) = (host::fs_base(cr4), host::gs_base(cr4));
         if force || cr3 != self.host.cr3 {
             self.host.cr3 = cr3;
-            vmcs.write(HOST_CR3, cr3);
+            vmcs.write(HOST_CR3, Cr3::from_bits(cr3));
         }
         if force || gs_base != self.host.gs_base {
             self.host.gs_base = gs_base;

@@ -16,7 +16,7 @@ use crate::{
             structures::{InterruptibilityState, PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
-        x86::registers::{Cr0, Cr4, Dr7, Efer},
+        x86::registers::{Cr0, Cr3, Cr4, Dr7, Efer},
     },
 };
 
@@ -94,7 +94,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 idtr: DescriptorTable { base: vmcs.read(GUEST_IDTR_BASE), limit: vmcs.read(GUEST_IDTR_LIMIT) as u16 },
                 cr0: control.cr0,
                 cr2: vcpu.guest.cr2,
-                cr3: vmcs.read(GUEST_CR3),
+                cr3: vmcs.read(GUEST_CR3).bits(),
                 cr4: control.cr4,
                 efer: control.efer,
                 rflags: vmcs.read(GUEST_RFLAGS),
@@ -130,7 +130,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.write(GUEST_GDTR_LIMIT, u32::from(system.gdtr.limit));
         vmcs.write(GUEST_IDTR_BASE, system.idtr.base);
         vmcs.write(GUEST_IDTR_LIMIT, u32::from(system.idtr.limit));
-        vmcs.write(GUEST_CR3, system.cr3);
+        vmcs.write(GUEST_CR3, Cr3::from_bits(system.cr3));
         vmcs.write(GUEST_RFLAGS, system.rflags);
         vmcs.write(GUEST_RIP, system.rip);
         vmcs.write(GUEST_RSP, system.rsp);
