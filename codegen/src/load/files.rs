@@ -7,6 +7,7 @@ use crate::diagnostics::Diagnostic;
 use crate::model::{FileId, Module, ModuleId, Sources, Span, Vendor};
 
 use super::nearest::nearest;
+use super::text::{self, Refused};
 
 /// The file for the documents.
 const MANUALS: &str = "manuals.toml";
@@ -63,15 +64,17 @@ impl Files {
             files.homes.push((file, Home::Map));
         }
         for vendor in Vendor::ALL {
-            let dir = dir.join(vendor.name());
-            if !dir.exists() {
+            if !entries.iter().any(|name| name == vendor.name()) {
                 continue;
             }
+            let dir = dir.join(vendor.name());
             for entry in files.list(&dir).unwrap_or_default() {
                 if let Some(stem) = entry.strip_suffix(".toml") {
                     files.module(&dir.join(&entry), vendor, stem);
                 } else if dir.join(&entry).is_dir() {
                     files.error(&dir.join(&entry), "a directory where only tables can be");
+                } else if entry.to_ascii_lowercase().ends_with(".toml") {
+                    files.error(&dir.join(&entry), "the names of files with tables end in `.toml`, in lower case");
                 }
             }
         }
@@ -126,8 +129,14 @@ impl Files {
         let read = fs::read_dir(dir).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
         match read {
             Ok(entries) => {
-                let mut names: Vec<_> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-                names.retain(|name| !name.starts_with('.'));
+                let mut names = Vec::new();
+                for entry in entries {
+                    match entry.file_name().into_string() {
+                        Ok(name) if !name.starts_with('.') => names.push(name),
+                        Ok(_) => {}
+                        Err(_) => self.error(&entry.path(), "the name of this file is not UTF-8"),
+                    }
+                }
                 names.sort();
                 Some(names)
             }
@@ -140,37 +149,17 @@ impl Files {
 
     /// Reads a file.
     fn text(&mut self, path: &Path) -> Option<FileId> {
-        // A pipe or a device would block or never end.
-        let regular = match fs::metadata(path) {
-            Ok(metadata) => metadata.is_file(),
-            Err(error) => {
-                self.error(path, &format!("cannot read: {error}"));
-                return None;
-            }
-        };
-        if !regular {
-            self.error(path, "cannot read: not a file");
-            return None;
-        }
-        match fs::read(path) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => Some(self.sources.add(shown(path), text)),
-                Err(error) => {
-                    // The part before is valid, so the place can be shown as a line and a column.
-                    let valid = error.utf8_error().valid_up_to();
-                    let before = String::from_utf8_lossy(&error.as_bytes()[..valid]).into_owned();
-                    let file = self.sources.add(shown(path), before);
-                    let at = u32::try_from(valid).unwrap_or(u32::MAX);
-                    let span = Span { file, start: at, end: at };
-                    self.errors.push(Diagnostic::new(span, "not UTF-8 from here on"));
-                    None
-                }
-            },
-            Err(error) => {
-                self.error(path, &format!("cannot read: {error}"));
-                None
+        match text::read(path) {
+            Ok(text) => return Some(self.sources.add(shown(path), text)),
+            Err(Refused::Unread(message)) => self.error(path, &message),
+            Err(Refused::NotUtf8(before)) => {
+                // With the part before it the place can be shown as a line and a column.
+                let at = u32::try_from(before.len()).unwrap_or(u32::MAX);
+                let span = Span { file: self.sources.add(shown(path), before), start: at, end: at };
+                self.errors.push(Diagnostic::new(span, "not UTF-8 from here on"));
             }
         }
+        None
     }
 
     fn error(&mut self, path: &Path, message: &str) {

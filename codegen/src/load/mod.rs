@@ -1,6 +1,7 @@
 //! TOML to the model. What is missing, misspelled or of the wrong kind is found here; what a value means, in the lints.
 
 mod amd;
+mod depth;
 mod exits;
 mod files;
 mod intel;
@@ -8,6 +9,7 @@ mod map;
 mod nearest;
 mod refs;
 mod row;
+mod text;
 mod types;
 
 use std::path::Path;

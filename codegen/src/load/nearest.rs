@@ -1,9 +1,19 @@
 //! What a misspelled name was probably meant to be.
 
+/// Twice as long as any name.
+const LONGEST: usize = 128;
+
 /// The name that was probably meant, when one is near enough.
 pub(crate) fn nearest<'n>(wrong: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let length = wrong.chars().count();
+    // Nobody means that, and comparing takes the product of both lengths.
+    if length > LONGEST {
+        return None;
+    }
+    let most = 1 + length / 3;
+    let names = names.filter(|name| name.chars().count().abs_diff(length) <= most);
     let (distance, name) = names.map(|name| (edits(wrong, name), name)).min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + wrong.chars().count() / 3).then_some(name)
+    (distance <= most).then_some(name)
 }
 
 /// How many insertions, deletions, replacements and swaps of neighbours make `b` of `a`.
@@ -35,5 +45,12 @@ mod tests {
         assert_eq!(nearest("encodign", names.into_iter()), Some("encoding"));
         assert_eq!(nearest("nmae", names.into_iter()), Some("name"));
         assert_eq!(nearest("colour", names.into_iter()), None);
+    }
+
+    #[test]
+    fn names_that_nobody_means_take_no_time() {
+        let (long, longer) = ("a".repeat(1_000_000), "a".repeat(1_000_001));
+        assert_eq!(nearest(&long, [longer.as_str()].into_iter()), None);
+        assert_eq!(nearest("name", [longer.as_str()].into_iter()), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Reading one TOML table key by key, remembering which keys were asked for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use toml::Spanned as TomlSpanned;
@@ -9,17 +9,39 @@ use toml::de::{DeTable, DeValue};
 use crate::diagnostics::Diagnostic;
 use crate::model::{BitRange, FileId, Span, Spanned};
 
+use super::depth;
 use super::nearest::nearest;
 
 /// What all rows of a file share.
-pub(super) struct Context<'e> {
+pub(super) struct Context {
     file: FileId,
-    errors: RefCell<&'e mut Vec<Diagnostic>>,
+    errors: RefCell<Vec<Diagnostic>>,
+    /// How many mistakes were not told.
+    more: Cell<usize>,
 }
 
-impl Context<'_> {
+/// As many mistakes of a file are told one by one: a text that is no table at all has as many as characters.
+const MOST: usize = 1000;
+
+impl Context {
     pub fn push(&self, error: Diagnostic) {
-        self.errors.borrow_mut().push(error);
+        let mut errors = self.errors.borrow_mut();
+        if errors.len() < MOST {
+            errors.push(error);
+        } else {
+            self.more.set(self.more.get() + 1);
+        }
+    }
+
+    /// The mistakes of the file.
+    fn finish(self) -> Vec<Diagnostic> {
+        let mut errors = self.errors.into_inner();
+        if let more @ 1.. = self.more.get() {
+            let last = errors.iter().map(|error| error.span).max().unwrap_or_default();
+            let error = Diagnostic::new(last, format!("{more} more mistakes are in this file"));
+            errors.push(error.help(format!("{MOST} are told")));
+        }
+        errors
     }
 
     fn span(&self, range: Range<usize>) -> Span {
@@ -30,10 +52,15 @@ impl Context<'_> {
 
 /// Parses a file and hands its top level to `read`. Values that a syntax error damaged are not looked at.
 pub(super) fn read_file(file: FileId, text: &str, errors: &mut Vec<Diagnostic>, read: impl FnOnce(&Context, &mut Row)) {
-    let context = Context { file, errors: RefCell::new(errors) };
-    // Spans are 32-bit; no table comes near.
-    if u32::try_from(text.len()).is_err() {
-        return context.push(Diagnostic::new(context.span(0..0), "the file is too long"));
+    let context = Context { file, errors: RefCell::default(), more: Cell::default() };
+    read_text(&context, text, read);
+    errors.extend(context.finish());
+}
+
+fn read_text(context: &Context, text: &str, read: impl FnOnce(&Context, &mut Row)) {
+    if let Some(at) = depth::too_deep(text) {
+        let message = format!("brackets and dots are nested more than {} deep here", depth::LIMIT);
+        return context.push(Diagnostic::new(context.span(at..at), message).help("no table needs more than four"));
     }
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
@@ -46,14 +73,14 @@ pub(super) fn read_file(file: FileId, text: &str, errors: &mut Vec<Diagnostic>, 
     if table.get_ref().is_empty() {
         return context.push(Diagnostic::new(context.span(0..0), "the file has no table"));
     }
-    let mut root = Row::new(&context, table.get_ref(), context.span(0..0), String::new());
-    read(&context, &mut root);
+    let mut root = Row::new(context, table.get_ref(), context.span(0..0), String::new());
+    read(context, &mut root);
     root.finish();
 }
 
 /// A TOML table that is being read.
 pub(super) struct Row<'a> {
-    context: &'a Context<'a>,
+    context: &'a Context,
     table: &'a DeTable<'a>,
     asked: Vec<&'static str>,
     /// The whole of it; of a `[[header]]` the header.
@@ -63,7 +90,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(context: &'a Context<'a>, table: &'a DeTable<'a>, span: Span, what: String) -> Self {
+    fn new(context: &'a Context, table: &'a DeTable<'a>, span: Span, what: String) -> Self {
         Row { context, table, asked: Vec::new(), span, what }
     }
 

@@ -36,32 +36,43 @@ impl<T> Spanned<T> {
 /// The files of a spec: their paths as they are printed, and their texts.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    files: Vec<(String, String)>,
+    files: Vec<File>,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    path: String,
+    text: String,
+    /// Where lines start, so that thousands of mistakes are placed without reading the text for each.
+    lines: Vec<usize>,
 }
 
 impl Sources {
     /// Adds a file. One that could not be read has no text, and is pointed at in its first column.
     pub fn add(&mut self, path: String, text: String) -> FileId {
-        self.files.push((path, text));
+        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = [0].into_iter().chain(newlines.map(|(at, _)| at + 1)).collect();
+        self.files.push(File { path, text, lines });
         FileId(u32::try_from(self.files.len() - 1).expect("fewer than 2^32 files"))
     }
 
     /// The path of a file, as it is printed.
     pub fn path(&self, file: FileId) -> &str {
-        &self.files[file.0 as usize].0
+        &self.files[file.0 as usize].path
     }
 
     /// The text of a file.
     pub fn text(&self, file: FileId) -> &str {
-        &self.files[file.0 as usize].1
+        &self.files[file.0 as usize].text
     }
 
     /// The line and the column, counted in characters from 1, where `span` starts.
     pub fn line_column(&self, span: Span) -> (usize, usize) {
-        let text = self.text(span.file);
-        let before = text.get(..span.start as usize).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let File { text, lines, .. } = &self.files[span.file.0 as usize];
+        let at = (span.start as usize).min(text.len());
+        let line = lines.partition_point(|start| *start <= at);
+        let before = text.get(lines[line - 1]..at).unwrap_or_default();
+        (line, before.chars().count() + 1)
     }
 
     /// `path:line:col`
