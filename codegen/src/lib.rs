@@ -5,6 +5,8 @@
 //! The schema is the README of the `spec/` directory.
 
 pub mod diagnostics;
+#[cfg(feature = "cli")]
+pub mod diff;
 pub mod emit;
 #[cfg(feature = "cli")]
 pub mod export;

@@ -60,6 +60,14 @@ pub(crate) fn rows(spec: &Spec) -> Vec<Diagnostic> {
     all
 }
 
+/// The mistakes of rows that cannot become Rust. Code can be generated in spite of all others.
+#[cfg(feature = "cli")]
+pub(crate) fn code(spec: &Spec) -> Vec<Diagnostic> {
+    let mut all = Vec::new();
+    [bits::lint, names::lint, numbers::lint, ranges::lint].iter().for_each(|lint: &Lint| lint(spec, &mut all));
+    all
+}
+
 /// Something that has to be unique in its table.
 struct Item<'a, K> {
     key: K,

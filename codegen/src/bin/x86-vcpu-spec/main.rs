@@ -1,6 +1,7 @@
 //! `x86-vcpu-spec`: checks the hardware tables of `x86_vcpu`, shows what they become, and exports them.
 
 mod check;
+mod diff;
 mod export;
 mod generate;
 mod output;
@@ -34,10 +35,15 @@ enum Command {
     Generate(generate::Arguments),
     /// Print every table.
     Export(export::Arguments),
+    /// Say what differs between two versions of the tables, and what that means for the API.
+    Diff(diff::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Command::Diff(of) = &arguments.command {
+        return diff::run(of, &arguments.spec, arguments.pretty);
+    }
     let checked = checked(&arguments.spec);
     let result = match (arguments.command, checked) {
         (Command::Check, checked) => return check::run(checked, arguments.pretty),
@@ -47,6 +53,7 @@ fn main() -> ExitCode {
         }
         (Command::Generate(arguments), Ok(spec)) => generate::run(&spec, &arguments),
         (Command::Export(arguments), Ok(spec)) => export::run(&spec, &arguments),
+        (Command::Diff(_), Ok(_)) => Ok(()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
