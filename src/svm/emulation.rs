@@ -132,7 +132,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// The address size and the segment of OUTS. The latter needs decode assists, and not every CPU without fills in the former.
     fn string_operands(&mut self, info: IoioInfo) -> core::result::Result<(AddressSize, SegmentRegister), Outcome> {
-        if self.assists.decode {
+        if self.assists.decode.is_some() {
             let size = if info.contains(IoioInfo::ADDRESS16) {
                 AddressSize::Bits16
             } else if info.contains(IoioInfo::ADDRESS32) {

@@ -2,7 +2,12 @@
 
 use core::arch::asm;
 
-use super::{code_page::CodePage, vcpu::SvmVcpu, world_switch};
+use super::{
+    code_page::CodePage,
+    payload::{ExitInformation, OnExit},
+    vcpu::SvmVcpu,
+    world_switch,
+};
 use crate::{
     exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
@@ -21,7 +26,9 @@ use crate::{
         amd::{
             exit_info::{IoioInfo, MsrInfo, NpfInfo},
             exits::ExitCode,
+            payloads::{self, Exit},
         },
+        payload::HasNextRip,
         x86::registers::{Cr4, ExceptionVector, Rflags},
     },
 };
@@ -38,87 +45,84 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Answers an exit, or tells the VMM.
     #[inline(always)]
     pub(super) fn handle_exit(&mut self, injected: Option<Event>) -> Outcome {
-        match self.vmcb.exitcode() {
+        match Exit::decode(self.vmcb.exitcode(), ExitInformation::of(&self.vmcb)) {
             // The most frequent ones. Nothing was being delivered when an instruction exited.
-            ExitCode::IOIO => self.io_instruction(),
-            ExitCode::MSR => self.msr_instruction(),
-            ExitCode::HLT => self.hlt(),
-            ExitCode::VMMCALL => {
-                let exit = self.guest.hypercall();
-                self.leave_with_skip(Expected::Vmmcall, exit)
+            Exit::Ioio(exit) => self.io_instruction(exit),
+            Exit::Msr(exit) => self.msr_instruction(exit),
+            Exit::Hlt(exit) => self.hlt(exit),
+            Exit::Vmmcall(exit) => {
+                let answer = self.guest.hypercall();
+                self.leave_with_skip(exit, Expected::Vmmcall, answer)
             }
-            ExitCode::CPUID => self.cpuid_instruction(),
-            ExitCode::NPF => {
+            Exit::Cpuid(exit) => self.cpuid_instruction(exit),
+            Exit::Npf(exit) => {
                 self.recover_interrupted_event(injected);
-                self.nested_page_fault()
+                self.nested_page_fault(exit)
             }
-            code => self.handle_other_exit(code, injected),
+            _ => self.handle_other_exit(injected),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn handle_other_exit(&mut self, code: ExitCode, injected: Option<Event>) -> Outcome {
+    fn handle_other_exit(&mut self, injected: Option<Event>) -> Outcome {
+        let code = self.vmcb.exitcode();
         if is_refusal(code) {
             return self.entry_failed(injected);
         }
         self.recover_interrupted_event(injected);
-        match code {
-            ExitCode::INTR => self.leave(VmExit::ExternalInterrupt { vector: None }),
-            ExitCode::VINTR => {
+        match Exit::decode(code, ExitInformation::of(&self.vmcb)) {
+            Exit::Intr(_) => self.leave(VmExit::ExternalInterrupt { vector: None }),
+            Exit::Vintr(_) => {
                 self.close_interrupt_window();
                 Outcome::Again
             }
             // Still pending: the host takes it as soon as GIF is 1. An INIT resets this CPU then, as it would without us.
-            ExitCode::NMI | ExitCode::SMI | ExitCode::INIT => {
+            Exit::Nmi(_) | Exit::Smi(_) | Exit::Init(_) => {
                 self.let_host_in(|| ());
                 Outcome::Again
             }
-            ExitCode::CR0_READ => self.cr_access(0, false),
-            ExitCode::CR4_READ => self.cr_access(4, false),
-            ExitCode::CR0_WRITE => self.cr_access(0, true),
-            ExitCode::CR4_WRITE => self.cr_access(4, true),
-            ExitCode::CR8_WRITE => self.cr_access(8, true),
-            ExitCode(code) if is_in(code, ExitCode::DR0_READ, ExitCode::DR7_READ) => {
-                self.dr_access((code - ExitCode::DR0_READ.0) as u8, false)
-            }
-            ExitCode(code) if is_in(code, ExitCode::DR0_WRITE, ExitCode::DR7_WRITE) => {
-                self.dr_access((code - ExitCode::DR0_WRITE.0) as u8, true)
-            }
-            ExitCode::XSETBV => self.xsetbv(),
-            ExitCode::IRET => {
+            Exit::CrRead(exit) if matches!(exit.index(), 0 | 4) => self.cr_access(exit, false),
+            Exit::CrWrite(exit) if matches!(exit.index(), 0 | 4 | 8) => self.cr_access(exit, true),
+            Exit::DrRead(exit) => self.dr_access(exit, false),
+            Exit::DrWrite(exit) => self.dr_access(exit, true),
+            Exit::Xsetbv(exit) => self.xsetbv(exit),
+            Exit::Iret(_) => {
                 self.nmi_return();
                 Outcome::Again
             }
-            ExitCode::EXCP1 => {
+            Exit::Exception(exit) if exit.index() == ExceptionVector::DB.0 => {
                 self.stepped_over_nmi_return();
                 Outcome::Again
             }
-            ExitCode::EXCP17 => self.raise(Event::exception(ExceptionVector::AC, Some(self.vmcb.exitinfo1() as u32))),
-            ExitCode::EXCP18 => {
+            Exit::ExceptionWithCode(exit) if code == ExitCode::EXCP17 => {
+                self.raise(Event::exception(ExceptionVector::AC, Some(exit.exit_info1() as u32)))
+            }
+            Exit::Exception(exit) if exit.index() == ExceptionVector::MC.0 => {
                 // SAFETY: a machine check belongs to the host, which gets it as if it had happened right here.
                 self.let_host_in(|| unsafe { asm!("int {vector}", vector = const ExceptionVector::MC.0) });
                 Outcome::Again
             }
-            ExitCode::ICEBP => self.icebp(),
+            Exit::Icebp(exit) => self.icebp(exit),
             // The guest's caches are the host's: a write-back has nothing to do, and dropping them must not happen.
-            ExitCode::INVD | ExitCode::WBINVD => self.skip_cache_instruction(),
-            ExitCode::RDPMC => self.raise(Event::general_protection()),
+            Exit::Invd(exit) => self.skip_cache_instruction(exit),
+            Exit::Wbinvd(exit) => self.skip_cache_instruction(exit),
+            Exit::Rdpmc(_) => self.raise(Event::general_protection()),
             // The guest's CPUID does not have these.
-            ExitCode::MONITOR
-            | ExitCode::MWAIT
-            | ExitCode::MWAIT_CONDITIONAL
-            | ExitCode::RSM
-            | ExitCode::RDPRU
-            | ExitCode::RDTSCP
-            | ExitCode::INVLPGA
-            | ExitCode::VMRUN
-            | ExitCode::VMLOAD
-            | ExitCode::VMSAVE
-            | ExitCode::STGI
-            | ExitCode::CLGI
-            | ExitCode::SKINIT => self.raise(Event::invalid_opcode()),
-            ExitCode::SHUTDOWN => {
+            Exit::Monitor(_)
+            | Exit::Mwait(_)
+            | Exit::MwaitConditional(_)
+            | Exit::Rsm(_)
+            | Exit::Rdpru(_)
+            | Exit::Rdtscp(_)
+            | Exit::Invlpga(_)
+            | Exit::Vmrun(_)
+            | Exit::Vmload(_)
+            | Exit::Vmsave(_)
+            | Exit::Stgi(_)
+            | Exit::Clgi(_)
+            | Exit::Skinit(_) => self.raise(Event::invalid_opcode()),
+            Exit::Shutdown(_) => {
                 self.shut_down = true;
                 self.vmcb.mark_all_dirty();
                 self.leave(VmExit::Shutdown)
@@ -169,8 +173,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// CPUID, where it was not answered at once.
-    fn cpuid_instruction(&mut self) -> Outcome {
-        match self.instruction_length(Expected::Cpuid) {
+    fn cpuid_instruction(&mut self, exit: OnExit<payloads::Cpuid>) -> Outcome {
+        match self.instruction_length(exit, Expected::Cpuid) {
             Ok(length) => {
                 self.execute_cpuid();
                 self.skip_by(length);
@@ -181,8 +185,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// Goes on behind the instruction that exited.
-    fn skip(&mut self, expected: Expected) -> Outcome {
-        match self.instruction_length(expected) {
+    fn skip<K: HasNextRip>(&mut self, exit: OnExit<K>, expected: Expected) -> Outcome {
+        match self.instruction_length(exit, expected) {
             Ok(length) => {
                 self.skip_by(length);
                 Outcome::Again
@@ -192,11 +196,11 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// The VMM is told, and the next run goes on behind the instruction.
-    fn leave_with_skip(&mut self, expected: Expected, exit: VmExit) -> Outcome {
-        match self.instruction_length(expected) {
+    fn leave_with_skip<K: HasNextRip>(&mut self, exit: OnExit<K>, expected: Expected, answer: VmExit) -> Outcome {
+        match self.instruction_length(exit, expected) {
             Ok(length) => {
                 self.guest.skip = length;
-                self.leave(exit)
+                self.leave(answer)
             }
             Err(outcome) => outcome,
         }
@@ -204,7 +208,11 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// How far the next instruction is: by NRIP, else by decoding.
     #[inline(always)]
-    pub(super) fn instruction_length(&mut self, expected: Expected) -> Result<u8, Outcome> {
+    pub(super) fn instruction_length<K: HasNextRip>(
+        &mut self,
+        _: OnExit<K>,
+        expected: Expected,
+    ) -> Result<u8, Outcome> {
         if self.assists.next_rip {
             return Ok(self.length_to_next_rip());
         }
@@ -228,7 +236,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// INVD and WBINVD do nothing. One emulator takes the one for the other.
-    fn skip_cache_instruction(&mut self) -> Outcome {
+    fn skip_cache_instruction<K: HasNextRip>(&mut self, exit: OnExit<K>) -> Outcome {
         if !self.assists.next_rip {
             match self.length_by_walk(Expected::Invd) {
                 Ok(Some(length)) => {
@@ -239,7 +247,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 Err(outcome) => return outcome,
             }
         }
-        self.skip(Expected::Wbinvd)
+        self.skip(exit, Expected::Wbinvd)
     }
 
     pub(super) fn length_to_next_rip(&self) -> u8 {
@@ -257,14 +265,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
-    fn io_instruction(&mut self) -> Outcome {
-        let info = IoioInfo::from_bits(self.vmcb.exitinfo1());
+    fn io_instruction(&mut self, exit: OnExit<payloads::Ioio>) -> Outcome {
+        let info = exit.exit_info1();
         // The bit for 8, 16 or 32 bits has the number of bytes as its place among them.
         let sizes = IoioInfo::SIZE8.with(IoioInfo::SIZE16).with(IoioInfo::SIZE32);
         let bytes = (info & sizes).bits() >> IoioInfo::SIZE8.bits().trailing_zeros();
         let width = Width::from_bytes(bytes).unwrap_or(Width::Dword);
         // EXITINFO2 holds the address of the next instruction, on every CPU.
-        let length = self.vmcb.exitinfo2().wrapping_sub(self.vmcb.rip()) as u8;
+        let length = exit.exit_info2().wrapping_sub(self.vmcb.rip()) as u8;
         if info.contains(IoioInfo::STRING) {
             return self.string_io(info, width, length);
         }
@@ -279,10 +287,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
-    fn msr_instruction(&mut self) -> Outcome {
-        let write = MsrInfo::from_bits(self.vmcb.exitinfo1()).contains(MsrInfo::WRITE);
+    fn msr_instruction(&mut self, exit: OnExit<payloads::Msr>) -> Outcome {
+        let write = exit.exit_info1().contains(MsrInfo::WRITE);
         let expected = if write { Expected::Wrmsr } else { Expected::Rdmsr };
-        match self.instruction_length(expected) {
+        match self.instruction_length(exit, expected) {
             Ok(length) if write => self.wrmsr(length),
             Ok(length) => self.rdmsr(length),
             Err(outcome) => outcome,
@@ -329,15 +337,15 @@ impl<S: FrameSource> SvmVcpu<S> {
         Outcome::Again
     }
 
-    fn hlt(&mut self) -> Outcome {
+    fn hlt(&mut self, exit: OnExit<payloads::Hlt>) -> Outcome {
         if self.guest.events.any() && self.guest.events.would_wake(self.rflags().contains(Rflags::IF)) {
-            return self.skip(Expected::Hlt);
+            return self.skip(exit, Expected::Hlt);
         }
-        self.leave_with_skip(Expected::Hlt, VmExit::Halt)
+        self.leave_with_skip(exit, Expected::Hlt, VmExit::Halt)
     }
 
     /// The CPU looks for the intercept before it looks for what makes XSETBV fault.
-    fn xsetbv(&mut self) -> Outcome {
+    fn xsetbv(&mut self, exit: OnExit<payloads::Xsetbv>) -> Outcome {
         let cr4 = self.control_state().cr4;
         if !cr4.contains(Cr4::OSXSAVE) {
             return self.raise(Event::invalid_opcode());
@@ -347,7 +355,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         let Some(xcr0) = new.ok().filter(|_| self.vmcb.cpl() == 0) else {
             return self.raise(Event::general_protection());
         };
-        let length = match self.instruction_length(Expected::Xsetbv) {
+        let length = match self.instruction_length(exit, Expected::Xsetbv) {
             Ok(length) => length,
             Err(outcome) => return outcome,
         };
@@ -358,8 +366,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// INT1 raises #DB behind itself, and leaves DR6 alone.
-    fn icebp(&mut self) -> Outcome {
-        match self.instruction_length(Expected::Int1) {
+    fn icebp(&mut self, exit: OnExit<payloads::Icebp>) -> Outcome {
+        match self.instruction_length(exit, Expected::Int1) {
             Ok(length) => {
                 self.skip_by(length);
                 self.raise(Event::exception(ExceptionVector::DB, None))
@@ -368,11 +376,11 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
-    fn nested_page_fault(&mut self) -> Outcome {
-        let info = NpfInfo::from_bits(self.vmcb.exitinfo1());
+    fn nested_page_fault(&mut self, exit: OnExit<payloads::Npf>) -> Outcome {
+        let info = exit.exit_info1();
         let (write, fetch) = (info.contains(NpfInfo::RW), info.contains(NpfInfo::ID));
         let fault = NestedFault {
-            gpa: self.vmcb.exitinfo2(),
+            gpa: exit.exit_info2(),
             gva: None,
             access: Access { read: !write && !fetch, write, fetch },
             present: info.contains(NpfInfo::P),
@@ -398,11 +406,6 @@ impl<S: FrameSource> SvmVcpu<S> {
 /// Whether VMRUN has not entered the guest: VMEXIT_INVALID and its kin, of which one emulator reports the lower half only.
 pub(super) fn is_refusal(code: ExitCode) -> bool {
     code.0 as u32 >= ExitCode::INVALID_PMC.0 as u32
-}
-
-/// Whether an exit code lies in a row of them.
-fn is_in(code: u64, first: ExitCode, last: ExitCode) -> bool {
-    (first.0..=last.0).contains(&code)
 }
 
 #[cfg(test)]

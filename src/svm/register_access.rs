@@ -4,7 +4,7 @@
 //! Which register it is, the exit code says. The operand is in EXITINFO1 where the CPU has decode assists; else, and for
 //! CLTS, LMSW and SMSW, it is in the instruction.
 
-use super::{emulation::code_size, exits::Outcome, vcpu::SvmVcpu};
+use super::{emulation::code_size, exits::Outcome, payload::OnExit, vcpu::SvmVcpu};
 use crate::{
     exit::Width,
     frame::FrameSource,
@@ -21,7 +21,11 @@ use crate::{
         walk::LinearAccess,
     },
     spec::{
-        amd::exit_info::{CrAccessInfo, DrAccessInfo, SegmentAttributes},
+        amd::{
+            exit_info::{CrAccessInfo, DrAccessInfo, SegmentAttributes},
+            payloads::DecodeAssists,
+        },
+        payload::{HasExitInfo1, InfoIf, SvmKind},
         x86::registers::Cr0,
     },
 };
@@ -29,9 +33,16 @@ use crate::{
 impl<S: FrameSource> SvmVcpu<S> {
     /// MOV to or from CR0, CR4 or CR8, CLTS, LMSW, SMSW.
     #[cold]
-    pub(super) fn cr_access(&mut self, number: u8, write: bool) -> Outcome {
-        let info = CrAccessInfo::from_bits(self.vmcb.exitinfo1());
-        let named = info.contains(CrAccessInfo::MOV_CR).then(|| info.gpr());
+    pub(super) fn cr_access<K>(&mut self, exit: OnExit<K>, write: bool) -> Outcome
+    where
+        K: SvmKind + HasExitInfo1<Value = CrAccessInfo> + InfoIf<Condition = DecodeAssists>,
+    {
+        let info = self.assists.decode.map(|assists| exit.exit_info1_if(assists));
+        let named = info.filter(|info| info.contains(CrAccessInfo::MOV_CR)).map(CrAccessInfo::gpr);
+        self.access_control_register(exit.index(), named, write)
+    }
+
+    fn access_control_register(&mut self, number: u8, named: Option<u8>, write: bool) -> Outcome {
         let (access, length) = match self.control_access(named, write) {
             Ok(decoded) => decoded,
             Err(outcome) => return outcome,
@@ -87,8 +98,15 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// MOV to or from a debug register.
     #[cold]
-    pub(super) fn dr_access(&mut self, number: u8, write: bool) -> Outcome {
-        let named = self.assists.decode.then(|| DrAccessInfo::from_bits(self.vmcb.exitinfo1()).gpr());
+    pub(super) fn dr_access<K>(&mut self, exit: OnExit<K>, write: bool) -> Outcome
+    where
+        K: SvmKind + HasExitInfo1<Value = DrAccessInfo> + InfoIf<Condition = DecodeAssists>,
+    {
+        let named = self.assists.decode.map(|assists| exit.exit_info1_if(assists).gpr());
+        self.access_debug_register(exit.index(), named, write)
+    }
+
+    fn access_debug_register(&mut self, number: u8, named: Option<u8>, write: bool) -> Outcome {
         let (access, length) = match self.control_access(named, write) {
             Ok(decoded) => decoded,
             Err(outcome) => return outcome,

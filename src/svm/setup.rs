@@ -11,8 +11,10 @@ use crate::{
         amd::{
             intercepts::{InterceptCr, InterceptDr, InterceptExceptions, InterceptMisc1, InterceptMisc2},
             msrs::Cpuid8000000aEdx,
+            payloads::DecodeAssists,
             vmcb::{NestedControl, VirtualInterruptControl},
         },
+        payload::Reported,
         x86::registers::Cr4,
     },
 };
@@ -161,7 +163,7 @@ pub(super) struct Assists {
     /// NRIP holds the address of the next instruction.
     pub(super) next_rip: bool,
     /// EXITINFO1 names the register of an access to a control or debug register.
-    pub(super) decode: bool,
+    pub(super) decode: Option<Reported<DecodeAssists>>,
     /// TLB_CONTROL may flush one address space.
     pub(super) flush_by_asid: bool,
     /// How many address-space identifiers there are.
@@ -172,7 +174,7 @@ impl Assists {
     pub(super) fn of(capabilities: &Capabilities) -> Self {
         Self {
             next_rip: capabilities.has(Cpuid8000000aEdx::NRIPS),
-            decode: capabilities.has(Cpuid8000000aEdx::DECODE_ASSISTS),
+            decode: Reported::by(capabilities.features),
             flush_by_asid: capabilities.has(Cpuid8000000aEdx::FLUSH_BY_ASID),
             asids: capabilities.asids,
         }
