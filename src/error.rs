@@ -30,6 +30,9 @@ pub enum Error {
         /// The manual's name of the lowest missing bit.
         first: &'static str,
     },
+    /// The controls that this CPU offers and insists on cannot be used together: VM entry would refuse them.
+    #[cfg(feature = "vmx")]
+    ConflictingControls(&'static crate::spec::control_set::Dependency),
     /// The operation does not fit the state of the vCPU or the CPU; the text says which state was expected.
     BadState(&'static str),
     /// An argument is out of its range; the text says which.
@@ -62,6 +65,8 @@ impl fmt::Display for Error {
             Self::MissingControls { word, bits, first } => {
                 write!(f, "this CPU does not offer \"{first}\" of the {word} (missing bits {bits:#x})")
             }
+            #[cfg(feature = "vmx")]
+            Self::ConflictingControls(conflict) => write!(f, "this CPU's controls do not go together: {conflict}"),
             Self::BadState(what) => write!(f, "bad state: {what}"),
             Self::InvalidInput(what) => write!(f, "invalid input: {what}"),
             Self::Vmx(VmxInstruction { mnemonic, error: 0 }) => write!(f, "{mnemonic} failed: no current VMCS"),
@@ -88,6 +93,8 @@ impl From<Error> for axerrno::AxError {
                 Self::NoMemory
             }
             Error::Unsupported(_) | Error::MissingControls { .. } => Self::Unsupported,
+            #[cfg(feature = "vmx")]
+            Error::ConflictingControls(_) => Self::Unsupported,
             Error::BadState(_) | Error::Vmx(_) => Self::BadState,
             Error::InvalidInput(_) => Self::InvalidInput,
         }

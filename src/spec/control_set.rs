@@ -61,3 +61,49 @@ impl fmt::Display for Dependency {
         write!(f, "when {} is 1, {} must be {wanted}", self.bit.name, self.other.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+    use std::vec::Vec;
+
+    use crate::spec::intel::controls::{ControlSet, EntryControls, ExitControls, PrimaryControls, SecondaryControls};
+
+    fn conflicts(set: ControlSet) -> Vec<std::string::String> {
+        set.conflicts().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_a_control_needs_and_what_it_forbids() {
+        let set = ControlSet {
+            primary: PrimaryControls::ACTIVATE_SECONDARY_CONTROLS.with(PrimaryControls::USE_TPR_SHADOW),
+            secondary: SecondaryControls::VIRTUALIZE_X2APIC_MODE
+                .with(SecondaryControls::VIRTUALIZE_APIC_ACCESSES)
+                .with(SecondaryControls::UNRESTRICTED_GUEST),
+            ..ControlSet::default()
+        };
+        assert_eq!(
+            conflicts(set),
+            [
+                "when secondary.VIRTUALIZE_X2APIC_MODE is 1, secondary.VIRTUALIZE_APIC_ACCESSES must be 0",
+                "when secondary.UNRESTRICTED_GUEST is 1, secondary.ENABLE_EPT must be 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_not_activated_counts_as_0() {
+        let set = ControlSet { secondary: SecondaryControls::UNRESTRICTED_GUEST, ..ControlSet::default() };
+        assert_eq!(conflicts(set), [""; 0]);
+    }
+
+    #[test]
+    fn a_64_bit_guest_needs_a_64_bit_host() {
+        let mut set = ControlSet { entry: EntryControls::IA32E_MODE_GUEST, ..ControlSet::default() };
+        assert_eq!(conflicts(set), ["when entry.IA32E_MODE_GUEST is 1, exit.HOST_ADDRESS_SPACE_SIZE must be 1"]);
+        set.exit = ExitControls::HOST_ADDRESS_SPACE_SIZE;
+        assert_eq!(conflicts(set), [""; 0]);
+    }
+}

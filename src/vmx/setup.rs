@@ -25,7 +25,7 @@ use crate::{
     spec::{
         Msr,
         intel::{
-            controls::{EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls},
+            controls::{ControlSet, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls},
             exits::InstructionError,
             structures::ActivityState,
             vmcs::*,
@@ -108,7 +108,18 @@ impl Controls {
             EntryControls::LOAD_IA32_PAT,
             EntryControls::ENTRY_TO_SMM.with(EntryControls::DEACTIVATE_DUAL_MONITOR_TREATMENT),
         )?;
-        Ok(Self { pin, primary, secondary, exit, entry })
+        let chosen = Self { pin, primary, secondary, exit, entry };
+        match chosen.set().conflicts().next() {
+            None => Ok(chosen),
+            // What this CPU insists on does not go together: no guest could be entered.
+            Some(conflict) => Err(Error::ConflictingControls(conflict)),
+        }
+    }
+
+    fn set(&self) -> ControlSet {
+        let Self { pin, primary, secondary, exit, entry } = *self;
+        // A CPU that insists on words that the library does not use would make it write them.
+        ControlSet { pin, primary, secondary, exit, entry, ..ControlSet::default() }
     }
 
     pub(super) fn unrestricted_guest(&self) -> bool {

@@ -279,6 +279,19 @@ fn optional_controls_fall_back_and_required_ones_are_named() {
 }
 
 #[test]
+fn controls_that_do_not_go_together_are_named() {
+    let mut capabilities = Capabilities::with_everything();
+    // A CPU that insists on a control whose companion it does not offer.
+    capabilities.secondary.must_be_1 |= SecondaryControls::VIRTUALIZE_X2APIC_MODE.bits();
+    let leaked = std::boxed::Box::leak(std::boxed::Box::new(capabilities));
+    let error = Vcpu::with_capabilities(VcpuConfig::new(0), leaked).expect_err("no guest could be entered");
+    assert_eq!(
+        std::format!("{error}"),
+        "this CPU's controls do not go together: when secondary.VIRTUALIZE_X2APIC_MODE is 1, primary.USE_TPR_SHADOW must be 1"
+    );
+}
+
+#[test]
 fn rsp_is_where_the_cpu_keeps_it() {
     let (mut vcpu, vmcs) = vcpu();
     vmcs.write(GUEST_RSP, 0x8000u64);
