@@ -77,7 +77,7 @@ pub(crate) struct MsrState {
 impl MsrState {
     pub(crate) fn new(bootstrap: bool, unknown: UnknownMsr, x2apic_to_vmm: bool) -> Self {
         let bits = if bootstrap { msrs::ApicBase::BSP } else { msrs::ApicBase::empty() };
-        Self { apic_base: LOCAL_APIC_BASE | bits.with(msrs::ApicBase::GLOBAL_ENABLE).bits(), unknown, x2apic_to_vmm }
+        Self { apic_base: IA32_APIC_BASE_RESET | bits.bits(), unknown, x2apic_to_vmm }
     }
 
     /// RDMSR. Kept small: it is on the path that never leaves the library.
@@ -126,9 +126,6 @@ impl MsrState {
     }
 }
 
-/// The physical address at which a local APIC starts after reset.
-const LOCAL_APIC_BASE: u64 = 0xfee0_0000;
-
 /// Whether a register is in the range of the x2APIC.
 fn is_x2apic(msr: Msr) -> bool {
     // The range is architectural: 800H to 8FFH.
@@ -166,8 +163,16 @@ pub(crate) const EFER_OFFERED: Efer = Efer::SCE.with(Efer::LME).with(Efer::NXE);
 pub(crate) const fn pat_is_valid(value: u64) -> bool {
     let mut entry = 0;
     while entry < 8 {
-        let kind = (value >> (8 * entry)) as u8;
-        if !matches!(kind, 0 | 1 | 4..=7) {
+        let kind = PatMemoryType((value >> (8 * entry)) as u8);
+        if !matches!(
+            kind,
+            PatMemoryType::UC
+                | PatMemoryType::WC
+                | PatMemoryType::WT
+                | PatMemoryType::WP
+                | PatMemoryType::WB
+                | PatMemoryType::UC_MINUS
+        ) {
             return false;
         }
         entry += 1;
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn pat_types() {
-        assert!(pat_is_valid(0x0007_0406_0007_0406));
+        assert!(pat_is_valid(IA32_PAT_RESET));
         for bad in [2, 3, 8, 0xff] {
             assert!(!pat_is_valid(bad << 24 | 0x0000_0006));
         }

@@ -8,15 +8,18 @@ use crate::{
     Error, Result,
     spec::{
         intel::structures::SegmentAccessRights,
-        x86::registers::{Cr0, Cr4, Efer, Rflags},
+        x86::{
+            paging::{SegmentType, SystemSegmentType},
+            registers::{Cr0, Cr4, Efer, Rflags},
+        },
     },
 };
 
 /// Segment types: SDM volume 3, "Code- and Data-Segment Types", "System-Segment and Gate-Descriptor Types".
-const DATA: u8 = 0b0011; // read/write, accessed
-const CODE: u8 = 0b1011; // execute/read, accessed
-const LDT: u8 = 0b0010;
-pub(crate) const BUSY_TSS: u8 = 0b1011;
+const DATA: u8 = SegmentType::WRITABLE_OR_READABLE.with(SegmentType::ACCESSED).bits() as u8;
+const CODE: u8 = DATA | SegmentType::CODE.bits() as u8;
+const LDT: u8 = SystemSegmentType::LDT.0;
+pub(crate) const BUSY_TSS: u8 = SystemSegmentType::TSS_BUSY.0;
 
 const PRESENT: SegmentAccessRights = SegmentAccessRights::P;
 const MEMORY: SegmentAccessRights = PRESENT.with(SegmentAccessRights::S);

@@ -14,7 +14,10 @@ use core::arch::x86_64 as intrinsics;
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
-    spec::x86::registers::{Cr4, Xcr0},
+    spec::x86::{
+        cpuid::CpuidLeaf,
+        registers::{Cr4, Xcr0},
+    },
 };
 
 #[cfg(target_feature = "avx")]
@@ -236,14 +239,14 @@ fn available() -> Xcr0 {
     if !crate::host::cr4().contains(Cr4::OSXSAVE) {
         return Xcr0::empty();
     }
-    let leaf = raw_cpuid::native_cpuid::cpuid_count(0xd, 0);
+    let leaf = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, 0);
     let supported = Xcr0::from_bits(u64::from(leaf.edx) << 32 | u64::from(leaf.eax)) & SWITCHED;
     // AVX-512's state ends below 2.7 KiB: with `SWITCHED` everything fits. A CPU that places them elsewhere loses them.
     let mut fitting = supported;
     for component in 2..63 {
         let bit = Xcr0::from_bits(1 << component);
         if supported.contains(bit) {
-            let place = raw_cpuid::native_cpuid::cpuid_count(0xd, component);
+            let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, component);
             if u64::from(place.eax) + u64::from(place.ebx) > memory_addr::PAGE_SIZE_4K as u64 {
                 fitting = fitting.without(bit);
             }

@@ -1,7 +1,7 @@
 //! `[[msr]]`.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 
 use crate::model::Msr;
 
@@ -17,6 +17,11 @@ impl Emitter<'_> {
         }
         let doc = self.docs.item(&msr.head, &facts);
         let (name, address) = (ident(msr.head.name()), hex(msr.address.value));
-        quote! { #doc pub const #name: crate::spec::Msr = crate::spec::Msr(#address); }
+        let reset = msr.reset.as_ref().map(|reset| {
+            let doc = format!(" The value of [`{}`] after RESET.", msr.head.name());
+            let (name, value) = (format_ident!("{}_RESET", msr.head.name()), hex(reset.value));
+            quote! { #[doc = #doc] pub const #name: u64 = #value; }
+        });
+        quote! { #doc pub const #name: crate::spec::Msr = crate::spec::Msr(#address); #reset }
     }
 }
