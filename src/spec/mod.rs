@@ -3,8 +3,8 @@
 //! Each file of tables is a module: `spec/intel/vmcs.toml` is [`intel::vmcs`]. The documentation of every item names
 //! the table of the manual that it was taken from. `cargo spec generate --out DIR` writes the generated code to read.
 //!
-//! - A word with bits, such as `Cr0`, is a newtype with a constant per single bit, a getter and a `with_` setter per
-//!   range of bits, and [`bitflags::Flags`].
+//! - A word with bits, such as `Cr0`, is a type of its own ([`Word64`] of its [`Layout`]) with a constant per single bit,
+//!   a getter and a `with_` setter per range of bits, and [`bitflags::Flags`].
 //! - Enumerations are open: a newtype with constants, since hardware may report what no table lists.
 //! - A VMCS field is a [`Field`] that knows the type of its value, whether it may be written, and which controls a CPU
 //!   must have to have it.
@@ -25,6 +25,6 @@ pub use field_info::{FieldInfo, Group, Width};
 pub use msr::Msr;
 pub(crate) use open_enum::open_enum;
 pub use state_place::{StatePlace, VmcbPlace};
-pub(crate) use word::word;
+pub use word::{Layout, Word8, Word16, Word32, Word64};
 
 include!(concat!(env!("OUT_DIR"), "/spec/mod.rs"));

@@ -1,16 +1,40 @@
-//! What every generated word with bits can do.
+//! What every word with bits can do.
+//!
+//! A word such as `Cr0` is [`Word64`] of a type that stands for its bits, so that all of this is compiled once, not once
+//! per word. What differs is generated: the constants, the accessors of ranges, and the tables of [`Layout`].
 
 use core::fmt;
+use core::hash::{Hash, Hasher};
+use core::marker::PhantomData;
+use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Not};
 
-/// Implements the common part of a word: `word! { Name(u32) { FLAG 0x1, } { RANGE 7 4, } }`, a range with its highest and
-/// lowest bit. The constants and the accessors of ranges are generated.
-macro_rules! word {
-    ($name:ident($int:ident) { $($flag:ident $mask:literal,)* } { $($range:ident $high:literal $low:literal,)* }) => {
-        impl $name {
+use bitflags::{Flag, Flags};
+
+use super::FieldValue;
+
+/// The bits of a word that have a name.
+pub trait Layout: 'static {
+    /// The name of the word.
+    const NAME: &'static str;
+
+    /// The single bits: their names and masks, lowest first.
+    const FLAGS: &'static [(&'static str, u64)];
+
+    /// The ranges of bits: their names, their highest and their lowest bit.
+    const RANGES: &'static [(&'static str, u32, u32)] = &[];
+}
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $word:ident($int:ident))*) => { $(
+        $(#[$doc])*
+        #[repr(transparent)]
+        pub struct $word<L>(pub(super) $int, pub(super) PhantomData<L>);
+
+        impl<L> $word<L> {
             /// The word with these bits.
             #[inline(always)]
             pub const fn from_bits(bits: $int) -> Self {
-                Self(bits)
+                Self(bits, PhantomData)
             }
 
             /// All bits, those without a name too.
@@ -22,7 +46,7 @@ macro_rules! word {
             /// The word without a bit set.
             #[inline(always)]
             pub const fn empty() -> Self {
-                Self(0)
+                Self::from_bits(0)
             }
 
             /// Whether no bit is set.
@@ -47,14 +71,14 @@ macro_rules! word {
             #[inline(always)]
             #[must_use]
             pub const fn with(self, other: Self) -> Self {
-                Self(self.0 | other.0)
+                Self::from_bits(self.0 | other.0)
             }
 
             /// This word with the bits of `other` cleared.
             #[inline(always)]
             #[must_use]
             pub const fn without(self, other: Self) -> Self {
-                Self(self.0 & !other.0)
+                Self::from_bits(self.0 & !other.0)
             }
 
             /// Sets the bits of `other`.
@@ -76,55 +100,98 @@ macro_rules! word {
             }
         }
 
-        impl core::ops::BitOr for $name {
+        // By hand: derived ones would ask the same of `L`.
+        impl<L> Clone for $word<L> {
+            #[inline(always)]
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<L> Copy for $word<L> {}
+
+        impl<L> PartialEq for $word<L> {
+            #[inline(always)]
+            fn eq(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+        }
+
+        impl<L> Eq for $word<L> {}
+
+        impl<L> Hash for $word<L> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
+            }
+        }
+
+        impl<L> Default for $word<L> {
+            #[inline(always)]
+            fn default() -> Self {
+                Self::empty()
+            }
+        }
+
+        impl<L> BitOr for $word<L> {
             type Output = Self;
             #[inline(always)]
             fn bitor(self, other: Self) -> Self {
-                Self(self.0 | other.0)
+                self.with(other)
             }
         }
 
-        impl core::ops::BitAnd for $name {
+        impl<L> BitAnd for $word<L> {
             type Output = Self;
             #[inline(always)]
             fn bitand(self, other: Self) -> Self {
-                Self(self.0 & other.0)
+                Self::from_bits(self.0 & other.0)
             }
         }
 
-        impl core::ops::Not for $name {
+        impl<L> Not for $word<L> {
             type Output = Self;
             #[inline(always)]
             fn not(self) -> Self {
-                Self(!self.0)
+                Self::from_bits(!self.0)
             }
         }
 
-        impl core::ops::BitOrAssign for $name {
+        impl<L> BitOrAssign for $word<L> {
             #[inline(always)]
             fn bitor_assign(&mut self, other: Self) {
-                self.0 |= other.0;
+                self.insert(other);
             }
         }
 
-        impl core::ops::BitAndAssign for $name {
+        impl<L> BitAndAssign for $word<L> {
             #[inline(always)]
             fn bitand_assign(&mut self, other: Self) {
                 self.0 &= other.0;
             }
         }
 
-        impl core::fmt::Debug for $name {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                let flags: &[(&str, u64)] = &[$((stringify!($flag), $mask)),*];
-                let ranges: &[(&str, u32, u32)] = &[$((stringify!($range), $high, $low)),*];
-                crate::spec::word::debug(f, stringify!($name), self.0 as u64, flags, ranges)
+        impl<L: Layout> fmt::Debug for $word<L> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                debug(f, L::NAME, self.0.into(), L::FLAGS, L::RANGES)
             }
         }
 
-        impl bitflags::Flags for $name {
-            const FLAGS: &'static [bitflags::Flag<Self>] =
-                &[$(bitflags::Flag::new(stringify!($flag), Self($mask))),*];
+        impl<L: Layout> $word<L> {
+            /// As many flags as there can be.
+            const TABLE: [Flag<Self>; $int::BITS as usize] = {
+                let mut table = [const { Flag::new("", Self::empty()) }; _];
+                let mut i = 0;
+                while i < L::FLAGS.len() {
+                    let (name, mask) = L::FLAGS[i];
+                    table[i] = Flag::new(name, Self::from_bits(mask as $int));
+                    i += 1;
+                }
+                table
+            };
+        }
+
+        impl<L: Layout> Flags for $word<L> {
+            const FLAGS: &'static [Flag<Self>] = Self::TABLE.split_at(L::FLAGS.len()).0;
             type Bits = $int;
 
             #[inline(always)]
@@ -134,44 +201,54 @@ macro_rules! word {
 
             #[inline(always)]
             fn from_bits_retain(bits: $int) -> Self {
-                Self(bits)
+                Self::from_bits(bits)
             }
         }
 
         #[cfg(feature = "serde")]
-        impl serde::Serialize for $name {
+        impl<L> serde::Serialize for $word<L> {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 self.0.serialize(serializer)
             }
         }
 
         #[cfg(feature = "serde")]
-        impl<'de> serde::Deserialize<'de> for $name {
+        impl<'de, L> serde::Deserialize<'de> for $word<L> {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $int::deserialize(deserializer).map(Self)
+                $int::deserialize(deserializer).map(Self::from_bits)
             }
         }
 
-        impl crate::spec::FieldValue for $name {
+        impl<L> FieldValue for $word<L> {
             const BITS: u32 = $int::BITS;
 
             #[inline(always)]
             fn from_raw(raw: u64) -> Self {
-                Self(raw as $int)
+                Self::from_bits(raw as $int)
             }
 
             #[inline(always)]
             fn into_raw(self) -> u64 {
-                self.0 as u64
+                self.0.into()
             }
         }
-    };
+    )* };
 }
-pub(crate) use word;
+
+words! {
+    /// A word of 8 bits. Its layout `L` says which.
+    Word8(u8)
+    /// A word of 16 bits. Its layout `L` says which.
+    Word16(u16)
+    /// A word of 32 bits. Its layout `L` says which.
+    Word32(u32)
+    /// A word of 64 bits. Its layout `L` says which.
+    Word64(u64)
+}
 
 /// `Cr0(PE | PG)`, `Rflags(IF | IOPL: 3 | 0x2)`: the names of set flags, ranges that are not 0, and the bits that are
 /// left over.
-pub(crate) fn debug(
+fn debug(
     f: &mut fmt::Formatter<'_>,
     ty: &str,
     bits: u64,

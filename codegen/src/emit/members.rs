@@ -73,7 +73,7 @@ impl Emitter<'_> {
 
             impl CleanBits {
                 /// Every group.
-                pub const ALL: Self = Self(#all);
+                pub const ALL: Self = Self::from_bits(#all);
             }
 
             #structure

@@ -1,4 +1,4 @@
-//! Words with bits: a newtype, a constant per single bit, a getter and a setter per range.
+//! Words with bits: an alias of `Word8` to `Word64`, a constant per single bit, a getter and a setter per range.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -61,42 +61,37 @@ impl<'a> Part<'a> {
 }
 
 impl Emitter<'_> {
-    /// The type, its constants and accessors. What all words can do is in the macro `word!` of `src/spec/`.
+    /// The type, its constants and accessors. What all words can do is in `src/spec/word.rs`.
     pub(super) fn word(&self, word: &Word) -> TokenStream {
         let Word { doc, name, width, parts, ones } = word;
-        let (name, int) = (ident(name), integer(*width));
         let items = parts.iter().map(|part| if part.is_flag() { self.flag(part) } else { self.range(part, *width) });
-        let flags = parts.iter().filter(|part| part.is_flag()).map(|part| {
-            let (name, mask) = (ident(part.head.name()), hex(part.bits.mask()));
-            quote! { #name #mask, }
-        });
-        let ranges = parts.iter().filter(|part| !part.is_flag()).map(|part| {
-            let (name, high, low) = (ident(part.head.name()), decimal(part.bits.high), decimal(part.bits.low));
-            quote! { #name #high #low, }
-        });
         let ones = (*ones != 0).then(|| {
-            let mask = hex(*ones);
+            let value = constant(*ones);
             quote! {
                 #[doc = " The reserved bits that are always 1."]
-                pub const RESERVED_TO_1: Self = Self(#mask);
+                pub const RESERVED_TO_1: Self = #value;
             }
         });
+        let tables = tables(name, parts);
+        let layout_doc = format!(" The layout of [`{name}`].");
+        let (name, layout, generic) = (ident(name), format_ident!("{name}Layout"), format_ident!("Word{width}"));
         quote! {
             #doc
-            #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-            #[repr(transparent)]
-            pub struct #name(#int);
+            pub type #name = crate::spec::#generic<#layout>;
+
+            #[doc = #layout_doc]
+            pub enum #layout {}
+
+            impl crate::spec::Layout for #layout { #tables }
 
             impl #name { #ones #(#items)* }
-
-            crate::spec::word! { #name(#int) { #(#flags)* } { #(#ranges)* } }
         }
     }
 
     fn flag(&self, part: &Part) -> TokenStream {
         let doc = self.docs.item(part.head, &part.facts());
-        let (name, mask) = (ident(part.head.name()), hex(part.bits.mask()));
-        quote! { #doc pub const #name: Self = Self(#mask); }
+        let (name, value) = (ident(part.head.name()), constant(part.bits.mask()));
+        quote! { #doc pub const #name: Self = #value; }
     }
 
     fn range(&self, part: &Part, width: u32) -> TokenStream {
@@ -107,6 +102,7 @@ impl Emitter<'_> {
         let mask_doc = format!(" The bits of [`{0}`](Self::{0}).", method(name));
         let (get, set) = (method(name), format_ident!("with_{}", name.to_ascii_lowercase()));
         let (mask, mask_name) = (hex(part.bits.mask()), format_ident!("{name}_MASK"));
+        let mask_value = constant(part.bits.mask());
 
         let ty = part.ty.and_then(|ty| self.types.get(ty));
         let value_width = ty.map_or_else(|| smallest(part.bits.width()), |ty| ty.width);
@@ -134,7 +130,7 @@ impl Emitter<'_> {
         };
         quote! {
             #[doc = #mask_doc]
-            pub const #mask_name: Self = Self(#mask);
+            pub const #mask_name: Self = #mask_value;
 
             #doc
             #[inline(always)]
@@ -143,9 +139,32 @@ impl Emitter<'_> {
             #[doc = #set_doc]
             #[inline(always)]
             #[must_use]
-            pub const fn #set(self, value: #value_ty) -> Self { Self(#replaced) }
+            pub const fn #set(self, value: #value_ty) -> Self { Self::from_bits(#replaced) }
         }
     }
+}
+
+/// What the layout of a word says: its name and its parts.
+fn tables(name: &str, parts: &[Part]) -> TokenStream {
+    let flags = parts.iter().filter(|part| part.is_flag()).map(|part| {
+        let (name, mask) = (part.head.name(), hex(part.bits.mask()));
+        quote! { (#name, #mask), }
+    });
+    let ranges = parts.iter().filter(|part| !part.is_flag()).map(|part| {
+        let (name, high, low) = (part.head.name(), decimal(part.bits.high), decimal(part.bits.low));
+        quote! { (#name, #high, #low), }
+    });
+    quote! {
+        const NAME: &'static str = #name;
+        const FLAGS: &'static [(&'static str, u64)] = &[#(#flags)*];
+        const RANGES: &'static [(&'static str, u32, u32)] = &[#(#ranges)*];
+    }
+}
+
+/// The word with these bits.
+fn constant(bits: u64) -> TokenStream {
+    let bits = hex(bits);
+    quote! { Self::from_bits(#bits) }
 }
 
 /// The type of a range's value; that value, made of `raw`; and the integer in a given `value`.
