@@ -1,7 +1,8 @@
-//! The tables for other programs: JSON and CSV.
+//! The tables for other programs: JSON and CSV. `EXPORT.md` of this crate describes every column.
 
 mod amd;
 mod intel;
+mod map;
 mod types;
 
 use std::io;
@@ -27,15 +28,21 @@ pub fn tables(spec: &Spec) -> Vec<Table> {
     vec![
         intel::vmcs(spec),
         intel::vmx_controls(spec),
+        intel::vmx_control_words(spec),
         intel::vmx_exits(spec),
         intel::vmx_instruction_errors(spec),
         amd::vmcb(spec),
         amd::vmsa(spec),
+        amd::vmcb_clean(spec),
         amd::svm_intercepts(spec),
+        amd::svm_intercept_words(spec),
         amd::svm_exits(spec),
         types::msrs(spec),
+        types::types(spec),
         types::layouts(spec),
         types::enums(spec),
+        map::exit_map(spec),
+        map::state_map(spec),
         types::manuals(spec),
     ]
 }
@@ -92,15 +99,16 @@ pub fn csv(tables: &[Table], named: bool) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
+/// The columns that are objects, with their parts: in CSV columns of their own, in rows without an object too.
+const OBJECTS: [(&str, [&str; 3]); 2] = [("cite", ["doc", "rev", "title"]), ("cpuid", ["leaf", "subleaf", "register"])];
+
 /// The cells of a row: objects by part, lists joined, nothing for null.
 fn flattened(row: &Row) -> Vec<(String, String)> {
     let mut cells = Vec::new();
     for (key, value) in row {
-        match value {
-            Value::Object(parts) => {
-                cells.extend(parts.iter().map(|(part, value)| (format!("{key}_{part}"), cell(value))))
-            }
-            other => cells.push(((*key).to_owned(), cell(other))),
+        match OBJECTS.iter().find(|(object, _)| object == key) {
+            Some((_, parts)) => cells.extend(parts.map(|part| (format!("{key}_{part}"), cell(&value[part])))),
+            None => cells.push(((*key).to_owned(), cell(value))),
         }
     }
     cells

@@ -146,7 +146,7 @@ impl Module<'_> {
             let (name, ty) = (&field.ident, &field.ty);
             quote! { #name: #ty, }
         });
-        let closed = private.is_empty() && !item.attrs.iter().any(|attribute| non_exhaustive(attribute));
+        let closed = private.is_empty() && !item.attrs.iter().any(non_exhaustive);
         let new = New {
             parent: &self.path.clone(),
             attributes: &item.attrs,
@@ -188,7 +188,7 @@ impl Module<'_> {
             signature: quote! { #(#marks)* enum #name #generics },
             contents: TokenStream::new(),
             has_value: false,
-            closed: !item.attrs.iter().any(|attribute| non_exhaustive(attribute)),
+            closed: !item.attrs.iter().any(non_exhaustive),
             part: false,
         };
         self.keep(&format!("::{name}"), new);

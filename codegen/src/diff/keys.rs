@@ -19,12 +19,12 @@ pub(super) const DOCUMENTATION: &[&str] = &["manual_name", "aliases", "note", "c
 pub(super) fn keys(table: &str) -> Keys {
     let (scope, number): (&'static [_], &'static [_]) = match table {
         "vmcs" => (&[], &["encoding"]),
-        "vmx_controls" => (&["word"], &["word", "bit"]),
+        "vmx_controls" => (&["word"], &["word", "bits"]),
         "vmx_control_words" => (&[], &["word"]),
         "vmx_exits" | "svm_exits" | "vmx_instruction_errors" => (&[], &["number"]),
-        "svm_intercepts" => (&[], &["word", "bit"]),
+        "svm_intercepts" => (&[], &["word", "bits"]),
         "svm_intercept_words" => (&[], &["word"]),
-        "vmcb_clean" => (&[], &["bit"]),
+        "vmcb_clean" => (&[], &["bits"]),
         "vmcb" => (&["area", "member"], &["area", "offset", "bits"]),
         "vmsa" => (&["member"], &["offset", "bits"]),
         "msrs" => (&[], &["address"]),

@@ -8,9 +8,18 @@ use quote::quote;
 use crate::lint::is_keyword;
 use crate::model::Type;
 
-/// An identifier; a keyword becomes a raw one.
+/// An identifier; a keyword becomes a raw one. What cannot be one, which a lint refuses, becomes something alike.
 pub(super) fn ident(name: &str) -> Ident {
-    if is_keyword(name) { Ident::new_raw(name, Span::call_site()) } else { Ident::new(name, Span::call_site()) }
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if !name.chars().all(letter) || !name.starts_with(|c: char| letter(c) && !c.is_ascii_digit()) {
+        let name: String = name.chars().map(|c| if letter(c) { c } else { '_' }).collect();
+        return Ident::new(&format!("_{name}"), Span::call_site());
+    }
+    // These four cannot be raw.
+    if is_keyword(name) && !matches!(name, "Self" | "self" | "super" | "crate") {
+        return Ident::new_raw(name, Span::call_site());
+    }
+    Ident::new(name, Span::call_site())
 }
 
 /// The name of a method: the lower-case form of ours.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::types::bits;
+use super::types::{bits, text, word};
 use super::{Row, Table, row};
-use crate::model::{Area, Head, LayoutField, Member, Spec, Types, Vendor};
+use crate::model::{Area, Head, Information, LayoutField, Member, Spec, SvmInformation, Types, Vendor};
 
 /// A row per member, and after it one per range of bits.
 pub(super) fn vmcb(spec: &Spec) -> Table {
@@ -40,11 +40,20 @@ fn rows(spec: &Spec, member: &Member, place: Row) -> Vec<Row> {
     let whole = one(&member.head, Value::Null, None, Types::of_member(spec, member), member.reserved);
     let part = |field: &LayoutField| {
         let ty = field.ty.as_ref().map(|ty| ty.value.as_str());
-        one(&field.head, bits(field), Some(member.head.name()), ty, field.reserved)
+        one(&field.head, bits(field.bits), Some(member.head.name()), ty, field.reserved)
     };
     [whole].into_iter().chain(member.bits.iter().map(part)).collect()
 }
 
+pub(super) fn vmcb_clean(spec: &Spec) -> Table {
+    let rows = spec.clean.iter().map(|group| {
+        let own = [("bit", json!(group.bits.low)), ("bits", bits(group.bits)), ("reserved", json!(group.reserved))];
+        row(spec, group.module, &group.head, own)
+    });
+    Table { name: "vmcb_clean", rows: rows.collect() }
+}
+
+/// A row per bit; reserved ones may be several bits in a row.
 pub(super) fn svm_intercepts(spec: &Spec) -> Table {
     let rows = spec.intercepts.iter().map(|intercept| {
         row(
@@ -54,6 +63,7 @@ pub(super) fn svm_intercepts(spec: &Spec) -> Table {
             [
                 ("word", json!(intercept.word.value)),
                 ("bit", json!(intercept.bits.low)),
+                ("bits", bits(intercept.bits)),
                 ("reserved", json!(intercept.reserved)),
             ],
         )
@@ -61,8 +71,31 @@ pub(super) fn svm_intercepts(spec: &Spec) -> Table {
     Table { name: "svm_intercepts", rows: rows.collect() }
 }
 
+pub(super) fn svm_intercept_words(spec: &Spec) -> Table {
+    let rows = spec.words.iter().map(|word| {
+        let own = [("word", json!(word.number.value)), ("member", json!(word.member.value))];
+        row(spec, word.module, &word.head, own)
+    });
+    Table { name: "svm_intercept_words", rows: rows.collect() }
+}
+
 pub(super) fn svm_exits(spec: &Spec) -> Table {
-    let rows = spec.exits_of(Vendor::Amd);
-    let rows = rows.map(|exit| row(spec, exit.module, &exit.head, [("number", json!(exit.number.value))]));
+    let rows = spec.exits_of(Vendor::Amd).map(|exit| {
+        let none = SvmInformation::default();
+        let known = match &exit.information {
+            Information::Svm(known) => known,
+            Information::Vmx(_) => &none,
+        };
+        let own = [
+            ("number", json!(exit.number.value)),
+            ("payload", json!(exit.payload_name())),
+            ("exit_info1", text(known.exit_info1.as_ref())),
+            ("exit_info2", text(known.exit_info2.as_ref())),
+            ("info_if", json!(known.info_if.as_ref().map(ToString::to_string))),
+            ("next_rip", word(known.next_rip.as_ref())),
+            ("instruction_bytes", word(known.instruction_bytes.as_ref())),
+        ];
+        row(spec, exit.module, &exit.head, own)
+    });
     Table { name: "svm_exits", rows: rows.collect() }
 }

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use super::types::{bits, list, text, word};
 use super::{Table, row};
-use crate::model::{Spec, Vendor, Width};
+use crate::model::{Information, Spec, Vendor, VmxInformation, Width};
 
 pub(super) fn vmcs(spec: &Spec) -> Table {
     let rows = spec.fields.iter().map(|field| {
@@ -29,6 +30,7 @@ pub(super) fn vmcs(spec: &Spec) -> Table {
     Table { name: "vmcs", rows: rows.collect() }
 }
 
+/// A row per bit; reserved ones may be several bits in a row.
 pub(super) fn vmx_controls(spec: &Spec) -> Table {
     let rows = spec.controls.iter().flat_map(|control| {
         control.bits.iter().map(move |bit| {
@@ -39,7 +41,10 @@ pub(super) fn vmx_controls(spec: &Spec) -> Table {
                 [
                     ("word", json!(control.id.value.name())),
                     ("bit", json!(bit.bits.low)),
+                    ("bits", bits(bit.bits)),
                     ("default1", json!(bit.default1)),
+                    ("requires", list(&bit.requires)),
+                    ("excludes", list(&bit.excludes)),
                     ("reserved", json!(bit.reserved)),
                     ("retired", json!(bit.retired)),
                 ],
@@ -49,9 +54,41 @@ pub(super) fn vmx_controls(spec: &Spec) -> Table {
     Table { name: "vmx_controls", rows: rows.collect() }
 }
 
+pub(super) fn vmx_control_words(spec: &Spec) -> Table {
+    let rows = spec.controls.iter().map(|control| {
+        row(
+            spec,
+            control.module,
+            &control.head,
+            [
+                ("word", json!(control.id.value.name())),
+                ("width", json!(control.width)),
+                ("field", json!(control.field.value)),
+                ("capability", json!(control.capability.value)),
+                ("true_capability", text(control.true_capability.as_ref())),
+                ("activated_by", json!(control.activated_by.as_ref().map(ToString::to_string))),
+            ],
+        )
+    });
+    Table { name: "vmx_control_words", rows: rows.collect() }
+}
+
 pub(super) fn vmx_exits(spec: &Spec) -> Table {
-    let rows = spec.exits_of(Vendor::Intel);
-    let rows = rows.map(|exit| row(spec, exit.module, &exit.head, [("number", json!(exit.number.value))]));
+    let rows = spec.exits_of(Vendor::Intel).map(|exit| {
+        let none = VmxInformation::default();
+        let known = match &exit.information {
+            Information::Vmx(known) => known,
+            Information::Svm(_) => &none,
+        };
+        let mut own = vec![
+            ("number", json!(exit.number.value)),
+            ("payload", json!(exit.payload_name())),
+            ("qualification", text(known.qualification.as_ref())),
+            ("instruction_information", text(known.instruction_information.as_ref())),
+        ];
+        own.extend(known.flags().map(|(key, _, valid)| (key, word(valid))));
+        row(spec, exit.module, &exit.head, own)
+    });
     Table { name: "vmx_exits", rows: rows.collect() }
 }
 

@@ -3,11 +3,26 @@
 use serde_json::{Value, json};
 
 use super::{Table, row};
-use crate::model::{LayoutField, Spec};
+use crate::model::{BitRange, Spanned, Spec, Valid};
 
 /// `[high, low]`
-pub(super) fn bits(field: &LayoutField) -> Value {
-    json!([field.bits.high, field.bits.low])
+pub(super) fn bits(bits: BitRange) -> Value {
+    json!([bits.high, bits.low])
+}
+
+/// A name, if there is one.
+pub(super) fn text(name: Option<&Spanned<String>>) -> Value {
+    json!(name.map(|name| &name.value))
+}
+
+/// When information is valid; null for never.
+pub(super) fn word(valid: Option<&Spanned<Valid>>) -> Value {
+    json!(valid.map(|valid| valid.value.name()))
+}
+
+/// References as they are written.
+pub(super) fn list(references: &[impl ToString]) -> Value {
+    json!(references.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 pub(super) fn msrs(spec: &Spec) -> Table {
@@ -16,10 +31,40 @@ pub(super) fn msrs(spec: &Spec) -> Table {
             spec,
             msr.module,
             &msr.head,
-            [("address", json!(msr.address.value)), ("layout", json!(msr.layout.as_ref().map(|layout| &layout.value)))],
+            [
+                ("address", json!(msr.address.value)),
+                ("layout", text(msr.layout.as_ref())),
+                ("reset", json!(msr.reset.as_ref().map(|reset| reset.value))),
+            ],
         )
     });
     Table { name: "msrs", rows: rows.collect() }
+}
+
+/// A row per layout and per enumeration; their parts are in tables of their own.
+pub(super) fn types(spec: &Spec) -> Table {
+    let layouts = spec.layouts.iter().map(|layout| {
+        let place = layout
+            .cpuid
+            .map(|place| json!({ "leaf": place.leaf, "subleaf": place.subleaf, "register": place.register.name() }));
+        let own = [
+            ("kind", json!("layout")),
+            ("width", json!(layout.width)),
+            ("others", Value::Null),
+            ("cpuid", json!(place)),
+        ];
+        row(spec, layout.module, &layout.head, own)
+    });
+    let enums = spec.enums.iter().map(|table| {
+        let own = [
+            ("kind", json!("enum")),
+            ("width", json!(table.width)),
+            ("others", json!(table.others)),
+            ("cpuid", Value::Null),
+        ];
+        row(spec, table.module, &table.head, own)
+    });
+    Table { name: "types", rows: layouts.chain(enums).collect() }
 }
 
 /// A row per range of bits.
@@ -33,8 +78,8 @@ pub(super) fn layouts(spec: &Spec) -> Table {
                 [
                     ("layout", json!(layout.head.name())),
                     ("width", json!(layout.width)),
-                    ("bits", bits(field)),
-                    ("type", json!(field.ty.as_ref().map(|ty| &ty.value))),
+                    ("bits", bits(field.bits)),
+                    ("type", text(field.ty.as_ref())),
                     ("reserved", json!(field.reserved)),
                 ],
             )
@@ -62,11 +107,14 @@ pub(super) fn enums(spec: &Spec) -> Table {
     Table { name: "enums", rows: rows.collect() }
 }
 
+/// The documents. A document is its own citation.
 pub(super) fn manuals(spec: &Spec) -> Table {
     let rows = spec.manuals.iter().map(|manual| {
         vec![
             ("name", json!(manual.id.value)),
             ("manual_name", json!(manual.title)),
+            ("vendor", Value::Null),
+            ("short", json!(manual.short)),
             ("order", json!(manual.order)),
             ("revision", json!(manual.revision)),
             ("date", json!(manual.date)),
@@ -74,6 +122,7 @@ pub(super) fn manuals(spec: &Spec) -> Table {
             ("kind", json!(manual.kind)),
             ("url", json!(manual.url)),
             ("note", json!(manual.note)),
+            ("cite", json!({ "doc": manual.id.value, "rev": manual.revision, "title": manual.title })),
         ]
     });
     Table { name: "manuals", rows: rows.collect() }

@@ -64,7 +64,7 @@ pub(crate) fn rows(spec: &Spec) -> Vec<Diagnostic> {
 #[cfg(feature = "cli")]
 pub(crate) fn code(spec: &Spec) -> Vec<Diagnostic> {
     let mut all = Vec::new();
-    [bits::lint, names::lint, numbers::lint, ranges::lint].iter().for_each(|lint: &Lint| lint(spec, &mut all));
+    [bits::lint, names::lint, ranges::lint].iter().for_each(|lint: &Lint| lint(spec, &mut all));
     all
 }
 

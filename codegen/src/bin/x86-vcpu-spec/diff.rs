@@ -82,7 +82,8 @@ pub fn run(arguments: &Arguments, spec: &Path, pretty: bool) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
-    let comparison = Comparison::new(&old.spec, &new.spec);
+    let mut comparison = Comparison::new(&old.spec, &new.spec);
+    comparison.api = comparison.api.map_err(|why| new.named(&old.named(&why)));
     let report = Report {
         comparison: &comparison,
         old: old.name,

@@ -83,7 +83,7 @@ fn resolve(name: &str) -> Result<Option<String>, Error> {
 
 /// Writes the files of a tree. Links and submodules are no tables.
 fn write(tree: &str, to: &Path) -> Result<(), Error> {
-    let listed = checked(git(&["ls-tree", "-r", "-z", tree])?)?;
+    let listed = checked(git(&["ls-tree", "-r", "-z", "--full-tree", tree])?)?;
     for line in listed.stdout.split(|byte| *byte == 0).filter(|line| !line.is_empty()) {
         let line = String::from_utf8_lossy(line);
         let Some((facts, path)) = line.split_once('\t') else { continue };

@@ -24,6 +24,14 @@ pub struct Loaded {
     pub name: String,
     pub spec: Spec,
     pub version: Option<String>,
+    directory: PathBuf,
+}
+
+impl Loaded {
+    /// Text with places in these tables, with the name of the side.
+    pub fn named(&self, text: &str) -> String {
+        text.replace(&*self.directory.to_string_lossy(), &self.name)
+    }
 }
 
 impl Side {
@@ -66,7 +74,7 @@ impl Side {
             spec.sources = errors.sources;
         }
         let version = self.manifest.as_deref().and_then(version);
-        Ok(Loaded { name: self.name, spec, version })
+        Ok(Loaded { name: self.name, spec, version, directory: self.directory })
     }
 }
 
