@@ -58,10 +58,10 @@ fn row(spec: &Spec, module: ModuleId, head: &Head, own: impl IntoIterator<Item =
     ];
     row.extend(own);
     row.extend([
-        ("aliases", json!(head.aliases)),
+        ("aliases", json!(head.aliases.iter().map(|alias| &alias.value).collect::<Vec<_>>())),
         ("note", json!(head.note)),
         ("cite", json!({ "doc": cite.doc.value, "rev": rev, "title": cite.title })),
-        ("page", json!(cite.page)),
+        ("page", json!(cite.page.as_ref().map(|page| &page.value))),
         ("unchecked", json!(cite.unchecked)),
     ]);
     row

@@ -19,7 +19,8 @@ impl Docs<'_> {
             paragraph(facts.to_owned());
         }
         if !head.aliases.is_empty() {
-            paragraph(format!("Also: {}.", escaped(&head.aliases.join("; "))));
+            let aliases: Vec<_> = head.aliases.iter().map(|alias| alias.value.as_str()).collect();
+            paragraph(format!("Also: {}.", escaped(&aliases.join("; "))));
         }
         if let Some(note) = &head.note {
             paragraph(sentence(note));
@@ -37,7 +38,7 @@ impl Docs<'_> {
             text.push_str(&format!(" in {}, revision {}", escaped(manual.short()), escaped(&manual.revision)));
         }
         if let Some(page) = &cite.page {
-            text.push_str(&format!(", page {}", escaped(page)));
+            text.push_str(&format!(", page {}", escaped(&page.value)));
         }
         text + "."
     }

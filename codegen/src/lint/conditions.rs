@@ -3,30 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{LayoutBit, Spanned, Spec, Term};
-
-use super::unresolved;
+use crate::model::{LayoutBit, Spec, Term};
 
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     let mut types = BTreeMap::new();
     for condition in spec.fields.iter().filter_map(|field| field.exists_if.as_ref()) {
         for term in &condition.value.any {
-            let bit = match term {
-                Term::Control(bit) => bit,
-                Term::Cpuid(bit) => {
-                    cpuid(spec, bit, out);
-                    continue;
-                }
-            };
-            let name = Spanned { value: bit.bit.clone(), span: bit.span };
-            let Some(control) = spec.control(bit.word) else {
-                let message = format!("no `[[control]]` has the id `{}`", bit.word.name());
-                out.push(Diagnostic::new(bit.span, message));
-                continue;
-            };
-            let names = || control.bits.iter().filter(|row| row.reserved.is_none()).map(|row| row.head.name());
-            if !names().any(|known| known == bit.bit) {
-                out.push(unresolved(&name, &format!("bit of `{}`", control.head.name()), names()));
+            match term {
+                Term::Control(bit) => drop(super::control_bit(spec, bit, out)),
+                Term::Cpuid(bit) => cpuid(spec, bit, out),
             }
         }
         let name = condition.value.type_name();

@@ -1,19 +1,27 @@
 //! What can be wrong with a spec that could be read: one lint per file.
 
 mod access;
+mod aliases;
 mod areas;
 mod bits;
 mod citations;
 mod clean;
 mod collisions;
 mod conditions;
+mod contradictions;
 mod controls;
+mod dependencies;
 mod empty;
 mod encoding;
+mod enums;
 mod intercepts;
+mod manuals;
+mod map;
 mod names;
 mod numbers;
+mod payloads;
 mod ranges;
+mod reset;
 mod types;
 mod unique;
 
@@ -21,7 +29,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostics::{self, Diagnostic};
 use crate::load::nearest;
-use crate::model::{Head, Layout, LayoutBit, Span, Spanned, Spec};
+use crate::model::{BitRef, ControlBit, Head, Layout, LayoutBit, Span, Spanned, Spec};
 
 pub(crate) use names::is_keyword;
 
@@ -34,14 +42,22 @@ const OF_ROWS: &[Lint] =
 
 /// What can be said of a whole spec only.
 const OF_SPECS: &[Lint] = &[
+    aliases::lint,
     areas::lint,
     citations::lint,
     clean::lint,
     collisions::lint,
     conditions::lint,
+    contradictions::lint,
     controls::lint,
+    dependencies::lint,
     empty::lint,
+    enums::lint,
     intercepts::lint,
+    manuals::lint,
+    map::lint,
+    payloads::lint,
+    reset::lint,
     types::lint,
 ];
 
@@ -98,6 +114,28 @@ fn unique<'a, K: Ord>(
             out.push(Diagnostic::new(span, message).label(name).related(*other, format!("{other_name} is here")));
         } else {
             first.insert(key, (span, name));
+        }
+    }
+}
+
+/// The row of a control bit, if it is there and not reserved.
+fn control_bit<'s>(spec: &'s Spec, bit: &BitRef, out: &mut Vec<Diagnostic>) -> Option<&'s ControlBit> {
+    let Some(control) = spec.control(bit.word) else {
+        out.push(Diagnostic::new(bit.span, format!("no `[[control]]` has the id `{}`", bit.word.name())));
+        return None;
+    };
+    match control.bits.iter().find(|row| row.head.name() == bit.bit) {
+        Some(row) if row.reserved.is_some() => {
+            let error = Diagnostic::new(bit.span, format!("`{bit}` is reserved"));
+            out.push(error.related(row.head.name.span, "it is here"));
+            None
+        }
+        Some(row) => Some(row),
+        None => {
+            let names = control.bits.iter().filter(|row| row.reserved.is_none()).map(|row| row.head.name());
+            let name = Spanned { value: bit.bit.clone(), span: bit.span };
+            out.push(unresolved(&name, &format!("bit of `{}`", control.head.name()), names));
+            None
         }
     }
 }

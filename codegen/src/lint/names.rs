@@ -27,6 +27,9 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
             type_name(name, out);
         }
     }
+    for payload in spec.exits.iter().filter_map(|exit| exit.payload.as_ref()) {
+        type_name(payload, out);
+    }
     constants(spec).for_each(|head| constant(&head.name, out));
     // These become methods, in lower case.
     let ranges = spec.layouts.iter().flat_map(|row| &row.fields).chain(spec.members.iter().flat_map(|row| &row.bits));
@@ -56,7 +59,7 @@ fn constants(spec: &Spec) -> impl Iterator<Item = &Head> {
     fields.chain(bits).chain(exits).chain(parts).chain(values).chain(msrs).chain(members).chain(intercepts)
 }
 
-fn constant(name: &Spanned<String>, out: &mut Vec<Diagnostic>) {
+pub(super) fn constant(name: &Spanned<String>, out: &mut Vec<Diagnostic>) {
     let text = &name.value;
     let shape = text.starts_with(|c: char| c.is_ascii_uppercase())
         && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
@@ -65,7 +68,7 @@ fn constant(name: &Spanned<String>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn type_name(name: &Spanned<String>, out: &mut Vec<Diagnostic>) {
+pub(super) fn type_name(name: &Spanned<String>, out: &mut Vec<Diagnostic>) {
     let text = &name.value;
     let shape = text.starts_with(|c: char| c.is_ascii_uppercase()) && text.chars().all(|c| c.is_ascii_alphanumeric());
     if !shape || is_keyword(text) {

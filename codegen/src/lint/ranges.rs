@@ -1,7 +1,7 @@
 //! Numbers fit where hardware has them.
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{Spec, Vendor};
+use crate::model::{BitRange, Spec, Vendor};
 
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     for row in spec.exits_of(Vendor::Intel) {
@@ -11,11 +11,15 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         }
     }
     for control in &spec.controls {
-        for row in control.bits.iter().filter(|row| row.bits.high >= control.width) {
-            let message =
-                format!("bit {} of {} is not in a word of {} bits", row.bits.high, row.head.name(), control.width);
-            out.push(Diagnostic::new(row.bits.span, message));
+        for row in &control.bits {
+            bits(row.bits, row.head.name(), control.width, out);
         }
+    }
+    for row in &spec.intercepts {
+        bits(row.bits, row.head.name(), 32, out);
+    }
+    for row in &spec.clean {
+        bits(row.bits, row.head.name(), 32, out);
     }
     // Larger members become bytes: there is no integer to have bits.
     for member in spec.members.iter().filter(|member| !member.bits.is_empty() && member.reserved.is_none()) {
@@ -23,6 +27,17 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
             let message = format!("{} has bits, but {} bytes are no integer", member.head.name(), member.size.value);
             out.push(Diagnostic::new(member.size.span, message));
         }
+    }
+}
+
+/// A bit, or the bits of a reserved row.
+fn bits(bits: BitRange, name: &str, width: u32, out: &mut Vec<Diagnostic>) {
+    if bits.high < bits.low {
+        let error = Diagnostic::new(bits.span, format!("{name} ends before it starts"));
+        out.push(error.help(format!("the highest bit comes first: `[{}, {}]`", bits.low, bits.high)));
+    } else if bits.high >= width {
+        let message = format!("bit {} of {name} is not in a word of {width} bits", bits.high);
+        out.push(Diagnostic::new(bits.span, message));
     }
 }
 
@@ -40,5 +55,15 @@ mod tests {
     fn a_control_bit_outside_of_its_word() {
         let found = after("intel/controls.toml", "bit = 28", "bit = 33");
         assert_eq!(found, ["bit 33 of USE_MSR_BITMAPS is not in a word of 32 bits"]);
+    }
+
+    #[test]
+    fn reserved_bits_upside_down_or_outside() {
+        let found = after("intel/controls.toml", "bits = [27, 0]", "bits = [0, 27]");
+        assert_eq!(found, ["RESERVED_27_0 ends before it starts"]);
+        let found = after("amd/intercepts.toml", "bits = [31, 19]", "bits = [32, 19]");
+        assert_eq!(found, ["bit 32 of RESERVED_31_19 is not in a word of 32 bits"]);
+        let found = after("amd/vmcb.toml", "bits = [31, 4]", "bits = [63, 4]");
+        assert_eq!(found, ["bit 63 of RESERVED_31_4 is not in a word of 32 bits"]);
     }
 }

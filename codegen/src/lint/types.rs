@@ -82,8 +82,8 @@ mod tests {
 
     #[test]
     fn an_enumeration_that_is_too_small_for_its_bits() {
-        let found = after("intel/structures.toml", "bits = [2, 0]\ntype", "bits = [63, 52]\ntype");
-        assert_eq!(found, ["MEMORY_TYPE has 12 bits, but `MemoryType` only 8"]);
+        let found = after("intel/structures.toml", "bits = [47, 12]", "bits = [47, 12]\ntype = \"MemoryType\"");
+        assert_eq!(found, ["PML4 has 36 bits, but `MemoryType` only 8"]);
     }
 
     #[test]

@@ -207,11 +207,6 @@ impl<'a> Row<'a> {
         value.as_bool().or_else(|| self.wrong(span, key, "true or false", value)).unwrap_or(false)
     }
 
-    /// Strings without their places; none if the key is not there.
-    pub fn texts(&mut self, key: &'static str) -> Vec<String> {
-        self.strings(key).into_iter().map(|text| text.value).collect()
-    }
-
     /// Strings; none if the key is not there.
     pub fn strings(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
@@ -222,6 +217,10 @@ impl<'a> Row<'a> {
         let item = |item: &TomlSpanned<DeValue>| {
             let span = self.context.span(item.span());
             match item.get_ref() {
+                DeValue::String(text) if text.trim().is_empty() => {
+                    self.push(Diagnostic::new(span, format!("an empty text in `{key}`")));
+                    None
+                }
                 DeValue::String(text) => Some(Spanned { value: text.to_string(), span }),
                 other => self.wrong(span, key, "a list of strings", other),
             }

@@ -12,7 +12,7 @@ pub(super) const WIDTHS: &[(u32, &str)] = &[(8, "8"), (16, "16"), (32, "32"), (6
 pub(super) fn manual(row: &mut Row) -> Option<Manual> {
     let (id, title, revision) = (row.need_string("id"), row.need_string("title"), row.need_string("revision"));
     let kind = row.need_word("kind", &[("manual", "manual"), ("source", "source")]);
-    let (order, date, sha256) = (row.text("order"), row.text("date"), row.text("sha256"));
+    let (order, date, sha256) = (row.text("order"), row.string("date"), row.string("sha256"));
     let (short, url, note) = (row.text("short"), row.text("url"), row.text("note"));
     Some(Manual {
         id: id?,
@@ -32,7 +32,7 @@ pub(super) fn manual(row: &mut Row) -> Option<Manual> {
 pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
     let name = row.need_string("name");
     let manual_name = row.need_string("manual_name");
-    let (note, aliases) = (row.text("note"), row.texts("aliases"));
+    let (note, aliases) = (row.text("note"), row.strings("aliases"));
     let own = row.table("cite");
     let own = match (own, parent) {
         (Some(mut table), _) => {
@@ -49,7 +49,7 @@ pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
 
 fn cite(row: &mut Row) -> Option<Cite> {
     let (doc, title) = (row.need_string("doc"), row.need_string("title"));
-    let (page, unchecked) = (row.text("page"), row.text("unchecked"));
+    let (page, unchecked) = (row.string("page"), row.text("unchecked"));
     Some(Cite { doc: doc?, title: title?.value, page, unchecked })
 }
 

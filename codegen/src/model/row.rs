@@ -14,7 +14,7 @@ pub struct Head {
     /// What a reader has to know.
     pub note: Option<String>,
     /// Other names.
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Spanned<String>>,
     /// The whole row.
     pub span: Span,
 }
@@ -34,7 +34,7 @@ pub struct Cite {
     /// The title of the table or of the section.
     pub title: String,
     /// The page.
-    pub page: Option<String>,
+    pub page: Option<Spanned<String>>,
     /// Why nobody compared the row with the document itself.
     pub unchecked: Option<String>,
 }
@@ -53,9 +53,9 @@ pub struct Manual {
     /// The revision.
     pub revision: String,
     /// The date of the revision.
-    pub date: Option<String>,
+    pub date: Option<Spanned<String>>,
     /// The sum of the PDF.
-    pub sha256: Option<String>,
+    pub sha256: Option<Spanned<String>>,
     /// `manual` or `source`.
     pub kind: String,
     /// Where it can be found.
