@@ -10,6 +10,7 @@ mod collisions;
 mod conditions;
 mod contradictions;
 mod controls;
+mod coverage;
 mod dependencies;
 mod empty;
 mod encoding;
@@ -50,6 +51,7 @@ const OF_SPECS: &[Lint] = &[
     conditions::lint,
     contradictions::lint,
     controls::lint,
+    coverage::lint,
     dependencies::lint,
     empty::lint,
     enums::lint,
