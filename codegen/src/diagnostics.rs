@@ -22,24 +22,24 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake at `span`.
     pub fn new(span: Span, message: impl Into<String>) -> Self {
-        Diagnostic { message: message.into(), span, label: String::new(), related: Vec::new(), help: None }
+        Diagnostic { message: one_line(message.into()), span, label: String::new(), related: Vec::new(), help: None }
     }
 
     /// Adds a word to the place itself.
     pub fn label(mut self, text: impl Into<String>) -> Self {
-        self.label = text.into();
+        self.label = one_line(text.into());
         self
     }
 
     /// Adds another place.
     pub fn related(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.related.push((span, text.into()));
+        self.related.push((span, one_line(text.into())));
         self
     }
 
     /// Adds what to do.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(one_line(text.into()));
         self
     }
 
@@ -52,6 +52,15 @@ impl Diagnostic {
     pub fn plain<'a>(&'a self, sources: &'a Sources) -> impl fmt::Display + 'a {
         Plain { diagnostic: self, sources }
     }
+}
+
+/// The text with what would break the line, or turn it around, as an escape: messages quote what stands in the tables.
+fn one_line(text: String) -> String {
+    let harmful = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(harmful) {
+        return text;
+    }
+    text.chars().map(|c| if harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 struct Plain<'a> {

@@ -45,7 +45,7 @@ fn table<'a>(rows: impl Iterator<Item = &'a Head>, out: &mut Vec<Diagnostic>) {
             } else {
                 format!("{} has the alias `{}`, which is a name of {}", head.name(), alias.value, other.name())
             };
-            out.push(Diagnostic::new(alias.span, message).related(*span, "it is here"));
+            out.push(Diagnostic::new(alias.span, message).related(*span, format!("{} is here", other.name())));
         }
     }
 }

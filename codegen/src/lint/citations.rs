@@ -1,16 +1,22 @@
 //! Citations name a document of `manuals.toml`.
 
-use crate::diagnostics::Diagnostic;
-use crate::model::{Head, Spec};
+use std::collections::BTreeMap;
 
-use super::{Item, unique, unresolved};
+use crate::diagnostics::Diagnostic;
+use crate::model::{Head, Span, Spec};
+
+use super::unresolved;
 
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
-    unique(
-        out,
-        spec.manuals.iter().map(|row| Item { key: &row.id.value, span: row.id.span, name: &row.title }),
-        |id| format!("the id `{id}`"),
-    );
+    let mut ids: BTreeMap<&str, Span> = BTreeMap::new();
+    for id in spec.manuals.iter().map(|row| &row.id) {
+        if let Some(first) = ids.get(id.value.as_str()) {
+            let error = Diagnostic::new(id.span, format!("there are two manuals `{}`", id.value)).label("again here");
+            out.push(error.related(*first, "the first is here"));
+        } else {
+            ids.insert(&id.value, id.span);
+        }
+    }
     let mut last = None;
     for head in heads(spec) {
         let doc = &head.cite.doc;
@@ -60,9 +66,6 @@ mod tests {
     #[test]
     fn two_documents_with_one_id() {
         let found = after("manuals.toml", "id = \"sdm4\"", "id = \"sdm3\"");
-        let title = |n| format!("Software Developer's Manual, Volume {n}");
-        let message =
-            format!("{}: Registers has the id `sdm3`, which is that of {}: System already", title(4), title(3));
-        assert!(found.contains(&message), "{found:?}");
+        assert!(found.contains(&"there are two manuals `sdm3`".to_owned()), "{found:?}");
     }
 }

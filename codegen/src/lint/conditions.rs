@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_bit_that_is_not_listed() {
         let found = after("intel/vmcs.toml", "secondary.ENABLE_EPT", "secondary.ENABLE_ETP");
-        assert_eq!(found, ["there is no bit of `SecondaryControls` `ENABLE_ETP`"]);
+        assert_eq!(found, ["`SecondaryControls` has no bit `ENABLE_ETP`"]);
     }
 
     #[test]
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                "there is no bit of `PrimaryControls` `ENABLE_EPT`",
+                "`PrimaryControls` has no bit `ENABLE_EPT`",
                 "`secondary.ENABLE_EPT` and `primary.ENABLE_EPT` would both become the type `EnableEpt`",
             ]
         );

@@ -78,7 +78,7 @@ mod tests {
     fn bits_that_are_not_there() {
         assert_eq!(
             with("requires = [\"secondary.ENABLE_ETP\"]\nexcludes = [\"pin.NMI_EXITING\"]"),
-            ["there is no bit of `SecondaryControls` `ENABLE_ETP`", "no `[[control]]` has the id `pin`"]
+            ["`SecondaryControls` has no bit `ENABLE_ETP`", "no `[[control]]` has the id `pin`"]
         );
     }
 

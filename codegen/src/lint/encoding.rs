@@ -10,7 +10,9 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     for field in &spec.fields {
         let (encoding, span) = (field.encoding.value, field.encoding.span);
         if encoding & RESERVED != 0 {
-            out.push(Diagnostic::new(span, format!("encoding {encoding:#06x} has a reserved bit set")));
+            let bit = (encoding & RESERVED).trailing_zeros();
+            let error = Diagnostic::new(span, format!("encoding {encoding:#06x} has bit {bit} set, which is reserved"));
+            out.push(error.help("bits 31:15 and 12 of an encoding are 0"));
             continue;
         }
         if encoding & 1 != 0 {
@@ -63,6 +65,6 @@ mod tests {
     #[test]
     fn a_reserved_bit() {
         let found = after("intel/vmcs.toml", "encoding = 0x681e", "encoding = 0x781e");
-        assert_eq!(found, ["encoding 0x781e has a reserved bit set"]);
+        assert_eq!(found, ["encoding 0x781e has bit 12 set, which is reserved"]);
     }
 }

@@ -45,11 +45,13 @@ fn complete(table: &Enum, width: u32, widest: Option<&Use>, out: &mut Vec<Diagno
             let missing = (0..=u64::MAX).filter(|value| !listed.contains(value)).take(4);
             let missing: Vec<_> = missing.filter(|value| u128::from(*value) < all).map(|n| n.to_string()).collect();
             let more = if all - count > missing.len() as u128 { " and others" } else { "" };
-            let message = format!("{} has no others, but lacks {}{more}", table.head.name(), missing.join(", "));
+            let name = table.head.name();
+            let message = format!("`others` of {name} is `none`, but it does not list {}{more}", missing.join(", "));
             Diagnostic::new(span, message).help("list them, or say `others = \"reserved\"`")
         }
         "reserved" if complete => {
-            let message = format!("{} has others, but lists every value of {width} bits", table.head.name());
+            let message =
+                format!("`others` of {} is `reserved`, but it lists every value of {width} bits", table.head.name());
             Diagnostic::new(span, message).help("say `others = \"none\"`")
         }
         _ => return,
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn a_list_that_is_not_complete() {
         let found = after("intel/structures.toml", "others = \"reserved\"", "others = \"none\"");
-        assert_eq!(found, ["MemoryType has no others, but lacks 1, 2, 3, 4 and others"]);
+        assert_eq!(found, ["`others` of MemoryType is `none`, but it does not list 1, 2, 3, 4 and others"]);
     }
 
     #[test]
@@ -94,7 +96,7 @@ mod tests {
         let value = |n| format!("[[enum.value]]\nname = \"V{n}\"\nmanual_name = \"V\"\nnumber = {n}\n");
         let values = (1..8).map(value).collect::<String>();
         let found = after("intel/structures.toml", "number = 0\n", &format!("number = 0\n{values}"));
-        assert_eq!(found, ["MemoryType has others, but lists every value of 3 bits"]);
+        assert_eq!(found, ["`others` of MemoryType is `reserved`, but it lists every value of 3 bits"]);
     }
 
     #[test]
@@ -113,6 +115,6 @@ mod tests {
              name = \"UNCACHEABLE\"\nmanual_name = \"Uncacheable (UC)\"\nnumber = 0\n",
             &format!("others = \"none\"\ncite = {{ doc = \"sdm3\", title = \"Format of the EPTP\" }}\n{values}"),
         );
-        assert_eq!(found, ["MemoryType has no others, but lacks 0, 7"]);
+        assert_eq!(found, ["`others` of MemoryType is `none`, but it does not list 0, 7"]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::diagnostics::Diagnostic;
 use crate::model::{Area, Group, Span, Spanned, Spec, Vendor};
 
-use super::{Item, names, unique, unresolved};
+use super::{names, unresolved};
 
 /// A list of names that is longer than this is cut.
 const LISTED: usize = 10;
@@ -40,11 +40,15 @@ fn exits(spec: &Spec, out: &mut Vec<Diagnostic>) {
         row.vmx.iter().for_each(|name| table.one("exit of VMX", name, &vmx));
         row.svm.iter().for_each(|name| table.one("exit of SVM", name, &svm));
         row.neutral.iter().for_each(|name| names::type_name(name, table.out));
-        let neutral = row.neutral.iter().map(|name| Item { key: &name.value, span: name.span, name: &row.name.value });
-        unique(table.out, neutral, |name| format!("the variant `{name}`"));
+        for (index, name) in row.neutral.iter().enumerate() {
+            if let Some(first) = row.neutral[..index].iter().find(|first| first.value == name.value) {
+                let message = format!("{} has the variant `{}` twice", row.name.value, name.value);
+                table.out.push(Diagnostic::new(name.span, message).related(first.span, "the first is here"));
+            }
+        }
     }
-    table.rest("exit of VMX", &vmx);
-    table.rest("exit of SVM", &svm);
+    table.rest("exit of VMX", "exits of VMX", &vmx);
+    table.rest("exit of SVM", "exits of SVM", &svm);
 }
 
 fn state(spec: &Spec, out: &mut Vec<Diagnostic>) {
@@ -66,8 +70,8 @@ fn state(spec: &Spec, out: &mut Vec<Diagnostic>) {
             table.one("member", &Spanned { value, span: member.span }, &all);
         }
     }
-    table.rest("VMCS field", &guest);
-    table.rest("member", &save);
+    table.rest("VMCS field", "VMCS fields of the guest", &guest);
+    table.rest("member", "members of the state save area", &save);
 }
 
 /// One of the two tables while it is read.
@@ -121,7 +125,7 @@ impl<'o> Table<'o> {
     }
 
     /// What has to be named and is not.
-    fn rest(&mut self, what: &'static str, all: &[String]) {
+    fn rest(&mut self, what: &'static str, plural: &str, all: &[String]) {
         let Some(first) = self.first else { return };
         let mut missing: Vec<_> =
             all.iter().filter(|name| !self.seen.contains_key(&(what, name.to_string()))).map(String::as_str).collect();
@@ -134,7 +138,7 @@ impl<'o> Table<'o> {
         if more > 0 {
             list.push_str(&format!(" and {more} more"));
         }
-        let error = Diagnostic::new(first, format!("no `[[{}]]` has the {what} {list}", self.key));
+        let error = Diagnostic::new(first, format!("{plural} that are in no `[[{}]]`: {list}", self.key));
         self.out.push(error.help("what nothing corresponds to is listed too, with an empty list for the other vendor"));
     }
 }
@@ -159,9 +163,15 @@ mod tests {
     #[test]
     fn names_that_are_not_there() {
         let found = after("vmx = [\"HLT\"]", "vmx = [\"HTL\"]");
-        assert_eq!(found, ["no `[[exit_map]]` has the exit of VMX HLT", "there is no exit of VMX `HTL`"]);
+        assert_eq!(found, ["exits of VMX that are in no `[[exit_map]]`: HLT", "there is no exit of VMX `HTL`"]);
         let found = after("\"save.RIP\"", "\"save.EIP\"");
-        assert_eq!(found, ["no `[[state_map]]` has the member save.RIP", "there is no member `save.EIP`"]);
+        assert_eq!(
+            found,
+            [
+                "members of the state save area that are in no `[[state_map]]`: save.RIP",
+                "there is no member `save.EIP`"
+            ]
+        );
     }
 
     #[test]
@@ -179,7 +189,10 @@ mod tests {
     #[test]
     fn a_row_of_nothing() {
         let found = after("svm = [\"INVALID\"]", "svm = []");
-        assert_eq!(found, ["no `[[exit_map]]` has the exit of SVM INVALID", "INVALID names nothing of either vendor"]);
+        assert_eq!(
+            found,
+            ["exits of SVM that are in no `[[exit_map]]`: INVALID", "INVALID names nothing of either vendor"]
+        );
     }
 
     #[test]
@@ -187,7 +200,7 @@ mod tests {
         assert_eq!(after("name = \"HLT\"", "name = \"CPUID\""), ["there are two rows `CPUID`"]);
         assert_eq!(after("[\"Halt\"]", "[\"halt\"]"), ["`halt` is not UpperCamelCase, no keyword"]);
         let found = after("[\"Halt\"]", "[\"Halt\", \"Halt\"]");
-        assert_eq!(found, ["HLT has the variant `Halt`, which is that of HLT already"]);
+        assert_eq!(found, ["HLT has the variant `Halt` twice"]);
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn control_bit<'s>(spec: &'s Spec, bit: &BitRef, out: &mut Vec<Diagnostic>) -> O
         None => {
             let names = control.bits.iter().filter(|row| row.reserved.is_none()).map(|row| row.head.name());
             let name = Spanned { value: bit.bit.clone(), span: bit.span };
-            out.push(unresolved(&name, &format!("bit of `{}`", control.head.name()), names));
+            out.push(lacking(control.head.name(), "bit", &name, names));
             None
         }
     }
@@ -150,12 +150,24 @@ fn layout_bit<'s>(spec: &'s Spec, bit: &LayoutBit, out: &mut Vec<Diagnostic>) ->
         return None;
     };
     let flags = || layout.fields.iter().filter(|field| field.is_flag()).map(|field| field.head.name());
-    if !flags().any(|flag| flag == bit.bit) {
-        let name = Spanned { value: bit.bit.clone(), span: bit.span };
-        out.push(unresolved(&name, &format!("single bit of `{}`", bit.layout), flags()));
-        return None;
+    if flags().any(|flag| flag == bit.bit) {
+        return Some(layout);
     }
-    Some(layout)
+    if let Some(field) = layout.fields.iter().find(|field| field.head.name() == bit.bit) {
+        let error = Diagnostic::new(bit.span, format!("`{bit}` is no single bit with a meaning"));
+        out.push(error.related(field.bits.span, "it is here"));
+    } else {
+        let name = Spanned { value: bit.bit.clone(), span: bit.span };
+        out.push(lacking(&bit.layout, "single bit", &name, flags()));
+    }
+    None
+}
+
+/// "`PrimaryControls` has no bit `X`", with the nearest name that it has.
+fn lacking<'n>(of: &str, what: &str, wrong: &Spanned<String>, names: impl Iterator<Item = &'n str>) -> Diagnostic {
+    let mut error = unresolved(wrong, what, names);
+    error.message = format!("`{of}` has no {what} `{}`", wrong.value);
+    error
 }
 
 /// "there is no VMCS field `X`", with the nearest name that there is.

@@ -50,7 +50,9 @@ fn holds(types: &Types, vendor: Vendor, key: &str, name: &Spanned<String>, width
     }
     let Some(ty) = types.get(&name.value) else {
         let plain = (width == 64).then_some(PLAIN);
-        return out.push(unresolved(name, "type", types.names().chain(plain)));
+        let kinds = if plain.is_some() { "a `[[layout]]` of 64 bits or `u64`" } else { "a `[[layout]]` of 32 bits" };
+        let error = unresolved(name, "type", types.names().chain(plain));
+        return out.push(error.help_if_none(format!("`{key}` is {kinds}")));
     };
     let message = if ty.width != width {
         format!("`{key}` has {width} bits, but `{}` has {}", ty.name, ty.width)
@@ -114,7 +116,8 @@ fn shared(name: &str, before: &Exit, exit: &Exit, out: &mut Vec<Diagnostic>) {
         let says = |fact| value(fact).map_or("no such key".to_owned(), |text| format!("`{text}`"));
         let message = format!("{this} shares its payload with {other}, but not `{key}`");
         let error = Diagnostic::new(span, message).label(says(&here));
-        out.push(error.related(other_span, format!("{other} has {}", says(&there))));
+        let error = error.related(other_span, format!("{other} has {}", says(&there)));
+        out.push(error.help("what exits with one payload tell is the same"));
     }
 }
 
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn a_bit_of_cpuid_that_is_not_there() {
         let found = svm("exit_info1 = \"u64\"\ninfo_if = \"Cr0.PH\"", "");
-        assert_eq!(found, ["there is no single bit of `Cr0` `PH`"]);
+        assert_eq!(found, ["`Cr0` has no single bit `PH`"]);
     }
 
     #[test]

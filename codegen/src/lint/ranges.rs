@@ -7,7 +7,7 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     for row in spec.exits_of(Vendor::Intel) {
         if !(0..=0xffff).contains(&row.number.value) {
             let message = format!("basic exit reasons have 16 bits: {} is none", row.number.value);
-            out.push(Diagnostic::new(row.number.span, message));
+            out.push(Diagnostic::new(row.number.span, message).help("the bits above tell other things of an exit"));
         }
     }
     for control in &spec.controls {
