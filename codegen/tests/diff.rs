@@ -131,15 +131,18 @@ fn a_bit_that_got_a_name_was_reserved() {
     let old = Scratch::of_base();
     let file = old.path().join("x86/registers.toml");
     let text = fs::read_to_string(&file).unwrap();
-    let bit = |name: &str, more: &str| {
-        format!("[[layout.field]]\nname = \"{name}\"\nmanual_name = \"{name}\"\nbits = [20, 20]\n{more}\n")
+    let reserved = "bits = [30, 1]\nreserved = 0\n";
+    assert_eq!(text.matches(reserved).count(), 1);
+    let with = |name: &str, more: &str| {
+        let bit = format!("[[layout.field]]\nname = \"{name}\"\nmanual_name = \"{name}\"\nbits = [30, 30]\n{more}\n");
+        fs::write(&file, text.replace(reserved, &format!("bits = [29, 1]\nreserved = 0\n\n{bit}"))).unwrap();
     };
-    fs::write(&file, format!("{text}\n{}", bit("RESERVED_20", "reserved = 0"))).unwrap();
+    with("RESERVED_30", "reserved = 0");
     let before = load(old.path());
-    fs::write(&file, format!("{text}\n{}", bit("ZZ", ""))).unwrap();
+    with("ZZ", "");
     let comparison = Comparison::new(&before, &load(old.path()));
     let table = table(&comparison, "layouts");
-    assert_eq!(table.reserved[0].name, "Cr0.RESERVED_20");
+    assert_eq!(table.reserved[0].name, "Cr0.RESERVED_30");
     assert_eq!(table.reserved[0].other.as_deref(), Some("Cr0.ZZ"));
     assert_eq!(table.added[0].name, "Cr0.ZZ");
     assert!(table.renamed.is_empty());

@@ -198,7 +198,7 @@ fn facts(member: &Member) -> String {
     let mut facts = format!("Offset {:03X}h of the {area}, {bytes}.", member.offset.value);
     match &member.clean {
         Some(group) => facts.push_str(&format!(" Clean-bit group {}.", escaped(&group.value))),
-        None if member.area != Area::Vmsa => facts.push_str(" The processor does not keep it: no clean-bit group."),
+        None if member.area != Area::Vmsa => facts.push_str(" No clean-bit group: a write marks nothing."),
         None => {}
     }
     facts
