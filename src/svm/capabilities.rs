@@ -4,13 +4,11 @@ use raw_cpuid::native_cpuid::cpuid_count;
 
 use crate::{
     Error, Result, count,
-    spec::amd::msrs::{Cpuid8000000aEax, Cpuid8000000aEdx},
+    spec::{
+        amd::msrs::{Cpuid8000000aEax, Cpuid8000000aEdx},
+        x86::cpuid::CpuidLeaf,
+    },
 };
-
-/// The highest extended function that CPUID knows, in EAX.
-const HIGHEST_EXTENDED_FUNCTION: u32 = 0x8000_0000;
-/// SVM's features.
-const SVM_FEATURES: u32 = 0x8000_000a;
 
 /// The SVM capabilities of a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,11 +31,11 @@ impl Capabilities {
     /// [`Error::Unsupported`] when it has no SVM.
     pub fn get() -> Result<Self> {
         count::cpuid();
-        if !super::has_hardware_support() || cpuid_count(HIGHEST_EXTENDED_FUNCTION, 0).eax < SVM_FEATURES {
+        if !super::has_hardware_support() || cpuid_count(CpuidLeaf::EXTENDED_MAXIMUM.0, 0).eax < CpuidLeaf::SVM.0 {
             return Err(Error::Unsupported("SVM (CPUID Fn8000_0001 ECX.SVM)"));
         }
         count::cpuid();
-        let leaf = cpuid_count(SVM_FEATURES, 0);
+        let leaf = cpuid_count(CpuidLeaf::SVM.0, 0);
         Ok(Self {
             revision: Cpuid8000000aEax::from_bits(leaf.eax).svm_revision(),
             asids: leaf.ebx,

@@ -15,7 +15,7 @@ use crate::{
             vmcb::{NestedControl, VirtualInterruptControl},
         },
         payload::Reported,
-        x86::registers::Cr4,
+        x86::{msrs::IA32_PAT_RESET, registers::Cr4},
     },
 };
 
@@ -82,9 +82,6 @@ const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::RDPRU);
 // Word 5 stays 0: INVLPGB and TLBSYNC are #UD without INVLPGB_TLBSYNC_ENABLE, MCOMMIT without EFER.MCOMMIT.
 
-/// IA32_PAT after reset: APM volume 2, "Page-Attribute Table Mechanism".
-pub(super) const PAT_RESET: u64 = 0x0007_0406_0007_0406;
-
 /// The highest priority that a virtual interrupt can have; V_IGN_TPR makes it unimportant.
 const HIGHEST_PRIORITY: u8 = 0xf;
 
@@ -128,7 +125,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_msrpm_base_pa(msr_map);
         vmcb.set_virtual_interrupt(VirtualInterruptControl::V_INTR_MASKING.with_v_intr_prio(HIGHEST_PRIORITY));
         vmcb.set_nested_control(NestedControl::NP_ENABLE);
-        vmcb.set_g_pat(PAT_RESET);
+        vmcb.set_g_pat(IA32_PAT_RESET);
         self.set_system(&SystemRegisters::start(StartState::RealMode { entry: 0 })?)
     }
 

@@ -30,7 +30,7 @@ use crate::{
         },
         payload::HasInstructionLength,
         x86::{
-            msrs::Pat,
+            msrs::{IA32_PAT_RESET, Pat},
             registers::{Cr0, Dr6, Efer, ExceptionVector, Rflags},
         },
     },
@@ -184,9 +184,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn read_vendor_msr(&self, vmcs: &Vmcs<'_>, register: VendorMsr) -> u64 {
         match register {
             VendorMsr::Efer => self.control_state(vmcs).efer.bits(),
-            VendorMsr::Pat => {
-                vmcs.has().map_or(super::setup::PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits())
-            }
+            VendorMsr::Pat => vmcs.has().map_or(IA32_PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits()),
             VendorMsr::Tsc => host::timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
         }
     }

@@ -31,7 +31,7 @@ use crate::{
             vmcs::*,
         },
         x86::{
-            msrs::{IA32_EFER, IA32_PAT, IA32_SYSENTER_CS, IA32_SYSENTER_EIP, IA32_SYSENTER_ESP, Pat},
+            msrs::{IA32_EFER, IA32_PAT, IA32_PAT_RESET, IA32_SYSENTER_CS, IA32_SYSENTER_EIP, IA32_SYSENTER_ESP, Pat},
             registers::{Cr0, Cr3, Cr4, Efer, ExceptionVector, PageFaultErrorCode},
         },
     },
@@ -294,7 +294,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.try_write(TSC_OFFSET, 0).map_err(fail)?;
         vmcs.try_write(GUEST_ACTIVITY_STATE, ActivityState::ACTIVE).map_err(fail)?;
         if let Some(witness) = vmcs.has() {
-            vmcs.try_write_if(GUEST_IA32_PAT, Pat::from_bits(PAT_RESET), witness).map_err(fail)?;
+            vmcs.try_write_if(GUEST_IA32_PAT, Pat::from_bits(IA32_PAT_RESET), witness).map_err(fail)?;
         }
         // As after reset, where the CPU can run a guest in real mode; where it cannot, a state that it can.
         let start = if controls.unrestricted_guest() {
@@ -375,9 +375,6 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 }
-
-/// IA32_PAT after reset: SDM volume 3, "Programming the PAT".
-pub(super) const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 
 /// The base in the 16-byte TSS descriptor that `selector` names.
 fn tss_base(gdt: DescriptorTable, selector: u16) -> Result<u64> {
