@@ -4,6 +4,8 @@
 //! [`lint()`] says what is wrong with it, [`emit()`] turns it into Rust. [`build()`] does all three, for build scripts.
 //! The schema is the README of the `spec/` directory.
 
+#[cfg(feature = "cli")]
+pub mod audit;
 pub mod diagnostics;
 #[cfg(feature = "cli")]
 pub mod diff;

@@ -1,0 +1,7 @@
+//! Comparing the tables with what others print: manuals, headers, other tables.
+//!
+//! A reader in [`read`] turns a document into a [`source::Source`]: its tables, as it has them. What is compared knows
+//! nothing of where a row came from but its [`source::Place`].
+
+pub mod read;
+pub mod source;
