@@ -1,5 +1,6 @@
 //! A VMCS field as a typed constant.
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use super::FieldInfo;
@@ -9,10 +10,25 @@ use super::intel::conditions::AllowedControls;
 ///
 /// `A` says whether it may be written: [`ReadWrite`] or [`ExitInfo`]. `C` says which CPUs have it: [`Always`], or
 /// [`If`] with a [`Condition`].
-#[derive(Clone, Copy, Debug)]
 pub struct Field<T, A, C = Always> {
     encoding: u32,
     marker: PhantomData<(T, A, C)>,
+}
+
+// By hand: derived ones would ask the same of the types that only mark it.
+impl<T, A, C> Clone for Field<T, A, C> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, A, C> Copy for Field<T, A, C> {}
+
+impl<T, A, C> fmt::Debug for Field<T, A, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Field({:#x})", self.encoding)
+    }
 }
 
 impl<T, A, C> Field<T, A, C> {
@@ -23,12 +39,7 @@ impl<T, A, C> Field<T, A, C> {
 
     /// What VMREAD and VMWRITE take.
     #[inline(always)]
-    pub const fn encoding(self) -> u32
-    where
-        T: Copy,
-        A: Copy,
-        C: Copy,
-    {
+    pub const fn encoding(self) -> u32 {
         self.encoding
     }
 
@@ -51,7 +62,7 @@ pub struct ReadWrite;
 pub struct ExitInfo;
 
 /// Whether VMWRITE may change a field.
-pub trait Access: Copy {
+pub trait Access {
     /// Whether it may.
     const WRITABLE: bool;
 }
@@ -83,13 +94,13 @@ pub struct Always;
 pub struct If<C>(PhantomData<C>);
 
 /// Controls that a CPU must allow to be 1 for a field to exist.
-pub trait Condition: Copy {
+pub trait Condition {
     /// Whether a CPU that allows these controls to be 1 has such fields.
     fn holds(allowed: &AllowedControls) -> bool;
 }
 
 /// Which CPUs have a field: [`Always`] or [`If`].
-pub trait Presence: Copy {
+pub trait Presence {
     /// Whether a CPU that allows these controls to be 1 has the field.
     fn holds(allowed: &AllowedControls) -> bool;
 }

@@ -12,17 +12,25 @@ use bitflags::{Flag, Flags};
 
 use super::FieldValue;
 
-/// The bits of a word that have a name.
+/// What the bits of a word mean.
 pub trait Layout: 'static {
-    /// The name of the word.
-    const NAME: &'static str;
-
-    /// The single bits: their names and masks, lowest first.
-    const FLAGS: &'static [(&'static str, u64)];
-
-    /// The ranges of bits: their names, their highest and their lowest bit.
-    const RANGES: &'static [(&'static str, u32, u32)] = &[];
+    /// Their names.
+    const NAMES: Names;
 }
+
+/// The names of a word and of its bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// The name of the word.
+    pub word: &'static str,
+    /// The single bits, with their masks.
+    pub flags: &'static [(&'static str, u64)],
+    /// The ranges of bits, with their highest and their lowest bit.
+    pub ranges: &'static [(&'static str, u32, u32)],
+}
+
+/// The flags of a word as [`Flags`] wants them, and empty ones up to as many as there can be.
+struct Table<W>(PhantomData<W>);
 
 macro_rules! words {
     ($($(#[$doc:meta])* $word:ident($int:ident))*) => { $(
@@ -98,6 +106,20 @@ macro_rules! words {
             pub const fn set(&mut self, other: Self, value: bool) {
                 if value { self.insert(other) } else { self.remove(other) }
             }
+
+            /// The bits in `mask`, moved down to bit 0.
+            #[inline(always)]
+            #[allow(dead_code, reason = "a spec may have no range in words of this width")]
+            pub(super) const fn bit_range(self, mask: $int, low: u32) -> $int {
+                (self.0 & mask) >> low
+            }
+
+            /// This word with `value` in the bits of `mask`, which start at bit `low`.
+            #[inline(always)]
+            #[allow(dead_code, reason = "a spec may have no range in words of this width")]
+            pub(super) const fn with_bit_range(self, mask: $int, low: u32, value: $int) -> Self {
+                Self::from_bits((self.0 & !mask) | ((value << low) & mask))
+            }
         }
 
         // By hand: derived ones would ask the same of `L`.
@@ -172,18 +194,17 @@ macro_rules! words {
 
         impl<L: Layout> fmt::Debug for $word<L> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                debug(f, L::NAME, self.0.into(), L::FLAGS, L::RANGES)
+                debug(f, &L::NAMES, self.0.into())
             }
         }
 
-        impl<L: Layout> $word<L> {
-            /// As many flags as there can be.
-            const TABLE: [Flag<Self>; $int::BITS as usize] = {
-                let mut table = [const { Flag::new("", Self::empty()) }; _];
+        impl<L: Layout> Table<$word<L>> {
+            const ALL: [Flag<$word<L>>; $int::BITS as usize] = {
+                let mut table = [const { Flag::new("", $word::empty()) }; _];
                 let mut i = 0;
-                while i < L::FLAGS.len() {
-                    let (name, mask) = L::FLAGS[i];
-                    table[i] = Flag::new(name, Self::from_bits(mask as $int));
+                while i < L::NAMES.flags.len() {
+                    let (name, mask) = L::NAMES.flags[i];
+                    table[i] = Flag::new(name, $word::from_bits(mask as $int));
                     i += 1;
                 }
                 table
@@ -191,7 +212,7 @@ macro_rules! words {
         }
 
         impl<L: Layout> Flags for $word<L> {
-            const FLAGS: &'static [Flag<Self>] = Self::TABLE.split_at(L::FLAGS.len()).0;
+            const FLAGS: &'static [Flag<Self>] = Table::<Self>::ALL.split_at(L::NAMES.flags.len()).0;
             type Bits = $int;
 
             #[inline(always)]
@@ -248,20 +269,14 @@ words! {
 
 /// `Cr0(PE | PG)`, `Rflags(IF | IOPL: 3 | 0x2)`: the names of set flags, ranges that are not 0, and the bits that are
 /// left over.
-fn debug(
-    f: &mut fmt::Formatter<'_>,
-    ty: &str,
-    bits: u64,
-    flags: &[(&str, u64)],
-    ranges: &[(&str, u32, u32)],
-) -> fmt::Result {
+fn debug(f: &mut fmt::Formatter<'_>, names: &Names, bits: u64) -> fmt::Result {
     let (mut left, mut separator) = (bits, "");
-    write!(f, "{ty}(")?;
-    for (name, mask) in flags.iter().filter(|(_, mask)| bits & mask != 0) {
+    write!(f, "{}(", names.word)?;
+    for (name, mask) in names.flags.iter().filter(|(_, mask)| bits & mask != 0) {
         write!(f, "{separator}{name}")?;
         (left, separator) = (left & !mask, " | ");
     }
-    for (name, high, low) in ranges {
+    for (name, high, low) in names.ranges {
         let mask = (u64::MAX >> (63 - high)) & (u64::MAX << low);
         if bits & mask != 0 {
             write!(f, "{separator}{name}: {:#x}", (bits & mask) >> low)?;

@@ -95,7 +95,6 @@ impl Emitter<'_> {
         });
         quote! {
             #doc
-            #[derive(Clone, Copy, Debug)]
             pub struct #name;
 
             impl Condition for #name {

@@ -91,7 +91,6 @@ impl Emitter<'_> {
             let doc = doc(&[format!("CPUID reports `{bit}`.")]);
             Some(quote! {
                 #doc
-                #[derive(Clone, Copy, Debug)]
                 pub enum #name {}
 
                 impl payload::CpuidBit for #name {
@@ -142,7 +141,6 @@ impl Emitter<'_> {
         };
         quote! {
             #doc
-            #[derive(Clone, Copy, Debug)]
             pub enum #name {}
 
             impl #kind for #name { const NUMBERS: &'static [#number] = &[#(#number::#exits),*]; }

@@ -106,28 +106,10 @@ impl Emitter<'_> {
 
         let ty = part.ty.and_then(|ty| self.types.get(ty));
         let value_width = ty.map_or_else(|| smallest(part.bits.width()), |ty| ty.width);
-        let whole = part.bits.width() == width;
-        let raw = match (whole, low) {
-            (true, _) => quote! { self.0 },
-            (false, 0) => quote! { self.0 & #mask },
-            (false, _) => {
-                let low = decimal(low);
-                quote! { (self.0 & #mask) >> #low }
-            }
-        };
-        let (value_ty, value, raw_of_value) = value_type(ty, value_width, cast(raw, width, value_width));
+        let low = decimal(low);
+        let raw = cast(quote! { self.bit_range(#mask, #low) }, width, value_width);
+        let (value_ty, value, raw_of_value) = value_type(ty, value_width, raw);
         let widened = if value_width == width { raw_of_value } else { cast_plain(raw_of_value, width) };
-        let shifted = if low == 0 {
-            widened
-        } else {
-            let low = decimal(low);
-            quote! { (#widened << #low) }
-        };
-        let replaced = if whole {
-            shifted
-        } else {
-            quote! { (self.0 & !#mask) | (#shifted & #mask) }
-        };
         quote! {
             #[doc = #mask_doc]
             pub const #mask_name: Self = #mask_value;
@@ -139,7 +121,7 @@ impl Emitter<'_> {
             #[doc = #set_doc]
             #[inline(always)]
             #[must_use]
-            pub const fn #set(self, value: #value_ty) -> Self { Self::from_bits(#replaced) }
+            pub const fn #set(self, value: #value_ty) -> Self { self.with_bit_range(#mask, #low, #widened) }
         }
     }
 }
@@ -155,9 +137,11 @@ fn tables(name: &str, parts: &[Part]) -> TokenStream {
         quote! { (#name, #high, #low), }
     });
     quote! {
-        const NAME: &'static str = #name;
-        const FLAGS: &'static [(&'static str, u64)] = &[#(#flags)*];
-        const RANGES: &'static [(&'static str, u32, u32)] = &[#(#ranges)*];
+        const NAMES: crate::spec::Names = crate::spec::Names {
+            word: #name,
+            flags: &[#(#flags)*],
+            ranges: &[#(#ranges)*],
+        };
     }
 }
 
@@ -191,8 +175,8 @@ fn value_type(ty: Option<&Type>, width: u32, raw: TokenStream) -> (TokenStream, 
     }
 }
 
-/// `(value as to)`
+/// `value as to`
 fn cast_plain(value: TokenStream, to: u32) -> TokenStream {
     let to = integer(to);
-    quote! { (#value as #to) }
+    quote! { #value as #to }
 }

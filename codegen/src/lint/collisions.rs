@@ -7,6 +7,7 @@ use super::{Item, unique};
 
 /// Methods that every word has.
 const WORD_METHODS: &[&str] = &[
+    "bit_range",
     "bits",
     "contains",
     "empty",
@@ -17,6 +18,7 @@ const WORD_METHODS: &[&str] = &[
     "remove",
     "set",
     "with",
+    "with_bit_range",
     "without",
     // Of traits that every word implements.
     "bitand",
