@@ -90,8 +90,15 @@ impl Writable for ReadWrite {}
 pub struct Always;
 
 /// A field that a CPU has if [`Condition`] `C` holds.
-#[derive(Clone, Copy, Debug)]
 pub struct If<C>(PhantomData<C>);
+
+impl<C> Clone for If<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for If<C> {}
 
 /// Controls that a CPU must allow to be 1 for a field to exist.
 pub trait Condition {
