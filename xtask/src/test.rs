@@ -5,6 +5,7 @@ mod host;
 mod machine;
 mod numbers;
 mod outside;
+mod packages;
 
 use std::time::Instant;
 
@@ -53,6 +54,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let mut report = Report::new(context.progress.clone());
     let mut checks = host::checks();
     checks.extend(outside::checks());
+    checks.extend(packages::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));
     let machine = machine::Plan::new(repo, wanted)?;
     if wanted.list {

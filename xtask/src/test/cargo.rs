@@ -49,7 +49,8 @@ pub fn tests(context: &Context, name: &str, command: &mut Command) -> Outcome {
     }
 }
 
-fn run(context: &Context, name: &str, command: &mut Command) -> Result<Ended, String> {
+/// Runs a command, however it ends.
+pub fn run(context: &Context, name: &str, command: &mut Command) -> Result<Ended, String> {
     command.envs([("CARGO_TERM_COLOR", "never"), ("NO_COLOR", "1"), ("RUST_BACKTRACE", "0")]);
     let bar = context.progress.start(name);
     let ended = command::run(command, LIMIT, &mut |line| bar.set_message(line.trim().to_owned()));
@@ -58,14 +59,14 @@ fn run(context: &Context, name: &str, command: &mut Command) -> Result<Ended, St
 }
 
 /// What was run, and the end of what it said.
-fn explain(command: &Command, ended: &Ended) -> String {
+pub fn explain(command: &Command, ended: &Ended) -> String {
     let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
     let directory = command.get_current_dir().map(|path| path.display().to_string()).unwrap_or_default();
     let limit = if ended.timed_out { "\n(stopped: the time limit was reached)" } else { "" };
     format!("cargo {} (in {directory})\n{}{limit}", words.join(" "), ended.tail(80))
 }
 
-fn has_warnings(output: &str) -> bool {
+pub fn has_warnings(output: &str) -> bool {
     output.lines().any(|line| line.starts_with("warning"))
 }
 

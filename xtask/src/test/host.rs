@@ -10,11 +10,12 @@ use crate::toolchain;
 
 /// The workspaces, each with its own lock file and settings, and what of them `cargo fmt` is told to look at: `--all`
 /// follows path dependencies out of a workspace.
-const WORKSPACES: [(&str, &str); 5] = [
+const WORKSPACES: [(&str, &str); 6] = [
     (".", "--all"),
     (image::DIRECTORY, "--package hypervisor --package rom --package percpu"),
     ("compat", "--all"),
     ("tests/outside/core", ""),
+    ("tests/outside/custom", ""),
     ("tests/outside/default", ""),
 ];
 

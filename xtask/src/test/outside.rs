@@ -1,5 +1,7 @@
 //! Crates that depend on this one from outside: what a downstream user sees, and what axvm sees.
 
+mod custom;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +14,10 @@ use crate::report::Outcome;
 use crate::size;
 
 /// The features for which stable compilers are told to build: the README tells users the same.
-const BOOTSTRAP: &str = "axaddrspace";
+pub(super) const BOOTSTRAP: &str = "axaddrspace";
 
 pub fn checks() -> Vec<Check> {
-    vec![
+    let mut checks = vec![
         Check::new("outside: the core, on stable, with nothing set", false, |context| {
             outside(context, "tests/outside/core", &[], "build")
         }),
@@ -31,7 +33,9 @@ pub fn checks() -> Vec<Check> {
                 other => other,
             }
         }),
-    ]
+    ];
+    checks.extend(custom::checks());
+    checks
 }
 
 /// Builds a crate in a copy outside this repository, where none of its settings apply.
@@ -44,10 +48,12 @@ fn outside(context: &Context, crate_directory: &str, variables: &[(&str, &str)],
     command.current_dir(&copy).arg(subcommand).envs(variables.iter().copied());
     command.env("CARGO_TARGET_DIR", context.repo.target.join("outside"));
     let outcome = succeeds_without_warnings(context, "cargo build", &mut command);
+    // What is left behind in a temporary directory harms nobody.
     let _ = fs::remove_dir_all(&copy);
     outcome
 }
 
+/// A copy of a crate, and where it is.
 fn copy(repo: &Repo, crate_directory: &str) -> Result<PathBuf> {
     let from = repo.root.join(crate_directory);
     let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -59,7 +65,7 @@ fn copy(repo: &Repo, crate_directory: &str) -> Result<PathBuf> {
     Ok(to)
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
