@@ -8,6 +8,9 @@
 //! - Enumerations are open: a newtype with constants, since hardware may report what no table lists.
 //! - A VMCS field is a [`Field`] that knows the type of its value, whether it may be written, and which controls a CPU
 //!   must have to have it.
+//! - An exit is decoded into a payload ([`intel::payloads`], [`amd::payloads`]) from which only that can be read which the
+//!   processor reports on it ([`payload`]).
+//! - [`control_set`] says which VMX controls ask for others, [`map`] what of VMX corresponds to what of SVM.
 
 pub mod control_set;
 mod field;
