@@ -26,7 +26,8 @@ impl ExitInformation {
 pub(super) type OnExit<K> = Payload<ExitInformation, K>;
 
 impl<K: SvmKind> Payload<ExitInformation, K> {
-    /// Which of the exits of this kind it is: the number of the control register, the debug register or the exception.
+    /// How far its code is from the first one of this kind: the number of the control register or of the debug register, or the
+    /// vector of an [`Exception`](crate::spec::amd::payloads::Exception).
     #[inline(always)]
     pub fn index(&self) -> u8 {
         let first = K::NUMBERS.first().map_or(0, |first| first.0);
@@ -91,6 +92,8 @@ mod tests {
         let proof = Reported::by(Cpuid8000000aEdx::DECODE_ASSISTS).expect("the bit is set");
         let info = exit.exit_info1_if(proof);
         assert!(info.contains(CrAccessInfo::MOV_CR) && info.gpr() == 3);
+        let Exit::Exception(machine_check) = on(ExitCode::EXCP18, 0, 0) else { panic!("another kind") };
+        assert_eq!(machine_check.index(), 18);
         assert!(Reported::<<CrWrite as InfoIf>::Condition>::by(Cpuid8000000aEdx::empty()).is_none());
     }
 
