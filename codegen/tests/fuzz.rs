@@ -64,6 +64,18 @@ impl Bench {
         accepted
     }
 
+    /// Every word of what the base and the corpus become.
+    fn words(&self, corpus: &[(PathBuf, Vec<u8>)]) -> Vec<String> {
+        let mut words = BTreeSet::new();
+        for (path, text) in corpus {
+            assert!(self.accepts(path, text), "{}", path.display());
+            for (_, text) in files(self.out.path()) {
+                words.extend(rust::words(&String::from_utf8(text).unwrap()));
+            }
+        }
+        words.into_iter().collect()
+    }
+
     fn check(&self) -> bool {
         let start = Instant::now();
         let (sources, list, spec) = match Spec::load(self.spec.path()) {
@@ -107,23 +119,16 @@ fn told(sources: &Sources, error: &Diagnostic) {
 }
 
 #[test]
-fn the_corpus_is_accepted() {
-    let bench = Bench::new();
-    for (path, text) in corpus() {
-        assert!(bench.accepts(&path, &text), "{}", path.display());
-    }
-}
-
-#[test]
 fn damaged_specs() {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (seed, seconds) = (number("FUZZ_SEED").unwrap_or(1), number("FUZZ_SECONDS"));
     // As many runs as fit on a slow machine, so that the number does not depend on it; the time is for a slower one.
     let (most, time) = (if seconds.is_some() { u64::MAX } else { 3000 }, Duration::from_secs(seconds.unwrap_or(15)));
     let (bench, corpus, start) = (Bench::new(), corpus(), Instant::now());
+    let words = bench.words(&corpus);
     let (mut runs, mut accepted) = (0, 0);
     while runs < most && start.elapsed() < time {
-        let (path, text) = Mutator::new(seed, runs).damage(&corpus);
+        let (path, text) = Mutator::new(seed, runs).damage(&corpus, &words);
         match catch_unwind(AssertUnwindSafe(|| bench.accepts(path, &text))) {
             Ok(accepts) => accepted += u64::from(accepts),
             Err(_) => {

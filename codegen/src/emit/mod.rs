@@ -26,6 +26,7 @@ use quote::quote;
 use crate::model::{ModuleId, Spec, Types, Vendor};
 use docs::Docs;
 pub use files::{GeneratedFile, GeneratedFiles};
+pub(crate) use tokens::snake;
 
 /// What the emitters of one module look at.
 struct Emitter<'s> {

@@ -28,7 +28,7 @@ pub(super) fn method(name: &str) -> Ident {
 }
 
 /// `Cpuid7Sub1Eax` to `cpuid7_sub1_eax`.
-pub(super) fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let mut out = String::new();
     for c in name.chars() {
         if c.is_ascii_uppercase() && !out.is_empty() {

@@ -33,6 +33,9 @@ const WORD_METHODS: &[&str] = &[
     "not",
 ];
 
+/// Constants that every word has, or may have.
+const WORD_CONSTANTS: &[&str] = &["RESERVED_TO_1", "TABLE"];
+
 /// Methods of the VMCB that no member gives it.
 const VMCB_METHODS: &[&str] = &["clean_bits", "mark_all_clean", "mark_all_dirty", "mark_dirty"];
 
@@ -45,6 +48,12 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     }
     structure(spec.members_of(Area::Control).chain(spec.members_of(Area::Save)).collect(), VMCB_METHODS, out);
     structure(spec.members_of(Area::Vmsa).collect(), &[], out);
+    let bits = spec.controls.iter().flat_map(|row| &row.bits).filter(|bit| bit.reserved.is_none());
+    let intercepts = spec.intercepts.iter().filter(|row| row.reserved.is_none());
+    let flags = bits.map(|bit| &bit.head).chain(intercepts.map(|row| &row.head));
+    for head in flags.chain(spec.clean.iter().map(|row| &row.head)) {
+        taken(head.name(), WORD_CONSTANTS, head.name.span, head.name(), out);
+    }
     for (name, span) in spec.clean.iter().map(|row| (row.head.name(), row.head.name.span)) {
         taken(name, &["ALL"], span, name, out);
     }
@@ -59,6 +68,7 @@ fn word(fields: &[LayoutField], out: &mut Vec<Diagnostic>) {
     for field in fields.iter().filter(|field| field.reserved.is_none()) {
         let (name, span) = (field.head.name(), field.head.name.span);
         if field.is_flag() {
+            taken(name, WORD_CONSTANTS, span, name, out);
             items.push(Item { key: name.to_owned(), span, name });
             continue;
         }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{Area, Group, Span, Spanned, Spec, Vendor};
+use crate::model::{Area, Group, Span, Spanned, Spec, Vendor, camel};
 
-use super::{names, unresolved};
+use super::{is_keyword, names, unresolved};
 
 /// A list of names that is longer than this is cut.
 const LISTED: usize = 10;
@@ -34,7 +34,22 @@ fn exits(spec: &Spec, out: &mut Vec<Diagnostic>) {
     let named = |vendor| spec.exits_of(vendor).map(|exit| exit.head.name().to_owned()).collect::<Vec<_>>();
     let (vmx, svm) = (named(Vendor::Intel), named(Vendor::Amd));
     let mut table = Table::new("exit_map", out);
+    let mut variants: BTreeMap<String, &Spanned<String>> = BTreeMap::new();
     for row in &spec.exit_map {
+        let variant = camel(&row.name.value);
+        if is_keyword(&variant) {
+            let message = format!("{} becomes `{variant}`, a keyword of Rust", row.name.value);
+            table.out.push(Diagnostic::new(row.name.span, message));
+        }
+        match variants.get(&variant) {
+            Some(first) if first.value != row.name.value => {
+                let message = format!("{} becomes `{variant}`, which {} becomes already", row.name.value, first.value);
+                let error = Diagnostic::new(row.name.span, message);
+                table.out.push(error.related(first.span, format!("{} is here", first.value)));
+            }
+            Some(_) => {}
+            None => drop(variants.insert(variant, &row.name)),
+        }
         let empty = [("vmx", row.vmx.is_empty()), ("svm", row.svm.is_empty())];
         table.row(&row.name, empty, row.note.is_some());
         row.vmx.iter().for_each(|name| table.one("exit of VMX", name, &vmx));
@@ -201,6 +216,13 @@ mod tests {
         assert_eq!(after("[\"Halt\"]", "[\"halt\"]"), ["`halt` is not UpperCamelCase, no keyword"]);
         let found = after("[\"Halt\"]", "[\"Halt\", \"Halt\"]");
         assert_eq!(found, ["HLT has the variant `Halt` twice"]);
+    }
+
+    #[test]
+    fn rows_that_become_one_variant() {
+        assert_eq!(after("name = \"HLT\"", "name = \"SELF\""), ["SELF becomes `Self`, a keyword of Rust"]);
+        let found = after("name = \"HLT\"", "name = \"CPUID_\"");
+        assert_eq!(found, ["CPUID_ becomes `Cpuid`, which CPUID becomes already"]);
     }
 
     #[test]

@@ -18,10 +18,12 @@ mod enums;
 mod intercepts;
 mod manuals;
 mod map;
+mod modules;
 mod names;
 mod numbers;
 mod payloads;
 mod ranges;
+mod reserved;
 mod reset;
 mod types;
 mod unique;
@@ -58,7 +60,9 @@ const OF_SPECS: &[Lint] = &[
     intercepts::lint,
     manuals::lint,
     map::lint,
+    modules::lint,
     payloads::lint,
+    reserved::lint,
     reset::lint,
     types::lint,
 ];

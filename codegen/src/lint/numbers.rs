@@ -21,6 +21,12 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     for table in &spec.enums {
         unique(out, table.values.iter().map(|row| Item::new(&row.number, &row.head)), |n| format!("number {n}"));
     }
+    let places = spec.layouts.iter().filter_map(|row| {
+        let place = row.cpuid?;
+        let key = (place.leaf, place.subleaf, place.register);
+        Some(Item { key, span: row.head.name.span, name: row.head.name() })
+    });
+    unique(out, places, |(leaf, subleaf, register)| format!("leaf {leaf:#x}, subleaf {subleaf}, {}", register.name()));
     unique(out, spec.controls.iter().map(|row| Item::new(&row.id, &row.head)), |id| format!("the id `{}`", id.name()));
     for control in &spec.controls {
         bits(out, control.bits.iter().map(|row| (row.bits, &row.head)), "");
@@ -68,6 +74,18 @@ mod tests {
     fn two_msrs_with_one_address() {
         let found = after("intel/msrs.toml", "address = 0x480", "address = 0x1b");
         assert_eq!(found, ["IA32_APIC_BASE has address 0x1b, which is that of IA32_VMX_BASIC already"]);
+    }
+
+    #[test]
+    fn two_words_of_one_register_of_cpuid() {
+        let found = after(
+            "x86/registers.toml",
+            "width = 32\n",
+            "width = 32\ncpuid = { leaf = 1, register = \"eax\" }\nfield = [{ name = \"A\", manual_name = \"A\", bits = [31, 0] }]\n\
+             cite = { doc = \"sdm3\", title = \"A\" }\n\n[[layout]]\nname = \"Cr1\"\nmanual_name = \"CR1\"\nwidth = 32\n\
+             cpuid = { leaf = 1, subleaf = 0, register = \"eax\" }\n",
+        );
+        assert_eq!(found, ["Cr1 has leaf 0x1, subleaf 0, eax, which is that of Cr0 already"]);
     }
 
     #[test]

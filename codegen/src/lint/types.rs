@@ -11,6 +11,10 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         exact(&types, field.ty.as_ref(), field.width.value.bits().into(), field.head.name(), out);
     }
     for layout in &spec.layouts {
+        if layout.cpuid.is_some() && layout.width != 32 {
+            let message = format!("{} has {} bits, but a register of CPUID 32", layout.head.name(), layout.width);
+            out.push(Diagnostic::new(layout.head.name.span, message));
+        }
         layout.fields.iter().for_each(|field| range(&types, field, out));
     }
     for member in &spec.members {
@@ -76,14 +80,21 @@ mod tests {
 
     #[test]
     fn a_type_of_another_width() {
-        let found = after("intel/vmcs.toml", "type = \"EptPointer\"", "type = \"SecondaryControls\"");
-        assert_eq!(found, ["EPT_POINTER has 64 bits, but `SecondaryControls` has 32"]);
+        let found = after("intel/vmcs.toml", "type = \"EptPointer\"", "type = \"Cr0\"");
+        assert_eq!(found, ["EPT_POINTER has 64 bits, but `Cr0` has 32"]);
     }
 
     #[test]
     fn an_enumeration_that_is_too_small_for_its_bits() {
         let found = after("intel/structures.toml", "bits = [47, 12]", "bits = [47, 12]\ntype = \"MemoryType\"");
         assert_eq!(found, ["PML4 has 36 bits, but `MemoryType` only 8"]);
+    }
+
+    #[test]
+    fn a_register_of_cpuid_that_is_too_wide() {
+        let found =
+            after("intel/structures.toml", "width = 64\n", "width = 64\ncpuid = { leaf = 1, register = \"eax\" }\n");
+        assert_eq!(found, ["EptPointer has 64 bits, but a register of CPUID 32"]);
     }
 
     #[test]

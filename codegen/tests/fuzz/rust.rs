@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use syn::{File, ImplItem, Item, Type};
+use syn::{File, ImplItem, Item, Type, UseTree};
 
 /// Panics about what is wrong with a generated file.
 pub fn check(path: &Path, text: &str) {
@@ -11,8 +11,27 @@ pub fn check(path: &Path, text: &str) {
     items(path, &file.items);
 }
 
+/// Every word of a generated file, as a row could be called: in upper case, and in camel case where it is.
+pub fn words(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+    let words = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.len() < 40);
+    let screaming = |word: &str| {
+        let mut out = String::new();
+        for c in word.chars() {
+            // `FooBar` and `foo_bar` to `FOO_BAR`.
+            if c.is_ascii_uppercase() && out.ends_with(|last: char| last.is_ascii_lowercase()) {
+                out.push('_');
+            }
+            out.push(c);
+        }
+        out.to_ascii_uppercase()
+    };
+    words.flat_map(|word| [screaming(word), word.to_owned()]).collect()
+}
+
 fn items(path: &Path, items: &[Item]) {
-    let (mut names, mut methods) = (BTreeSet::new(), BTreeSet::new());
+    let (mut names, mut methods, mut impls) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut generics = BTreeSet::new();
     for item in items {
         let name = match item {
             Item::Const(item) => Some(("value", item.ident.to_string())),
@@ -28,6 +47,23 @@ fn items(path: &Path, items: &[Item]) {
         if let Some(name) = name {
             assert!(names.insert(name.clone()), "{}: two of {name:?}", path.display());
         }
+        if let Item::Use(item) = item {
+            for name in imported(&item.tree) {
+                assert!(names.insert(("type", name.clone())), "{}: two of {name}", path.display());
+            }
+        }
+        if let Item::Enum(item) = item {
+            let mut variants = BTreeSet::new();
+            for variant in &item.variants {
+                let name = &variant.ident;
+                assert!(variants.insert(name), "{}: two variants {name} of {}", path.display(), item.ident);
+            }
+            for parameter in item.generics.type_params() {
+                let name = ("type", parameter.ident.to_string());
+                assert!(!generics.contains(&name.1), "{}: two parameters", path.display());
+                generics.insert(name.1);
+            }
+        }
         if let Item::Struct(item) = item {
             let mut fields = BTreeSet::new();
             for field in item.fields.iter().filter_map(|field| field.ident.as_ref()) {
@@ -35,8 +71,13 @@ fn items(path: &Path, items: &[Item]) {
             }
         }
         let Item::Impl(item) = item else { continue };
-        let (None, Type::Path(ty)) = (&item.trait_, &*item.self_ty) else { continue };
+        let Type::Path(ty) = &*item.self_ty else { continue };
         let ty = ty.path.segments.last().unwrap().ident.to_string();
+        if let Some((of, _)) = &item.trait_ {
+            let of = of.segments.last().unwrap().ident.to_string();
+            assert!(impls.insert((of.clone(), ty.clone())), "{}: {of} twice for {ty}", path.display());
+            continue;
+        }
         for part in &item.items {
             let name = match part {
                 ImplItem::Const(part) => part.ident.to_string(),
@@ -45,5 +86,28 @@ fn items(path: &Path, items: &[Item]) {
             };
             assert!(methods.insert((ty.clone(), name.clone())), "{}: two of {ty}::{name}", path.display());
         }
+    }
+    for name in generics {
+        assert!(!names.contains(&("type", name.clone())), "{}: a type that a parameter hides: {name}", path.display());
+    }
+}
+
+/// The names that an import brings in.
+fn imported(tree: &UseTree) -> Vec<String> {
+    match tree {
+        UseTree::Path(path) => match &*path.tree {
+            UseTree::Name(name) if name.ident == "self" => vec![path.ident.to_string()],
+            UseTree::Group(group) => {
+                let own = group.items.iter().any(|item| matches!(item, UseTree::Name(name) if name.ident == "self"));
+                let mut all: Vec<_> = group.items.iter().flat_map(imported).filter(|name| name != "self").collect();
+                all.extend(own.then(|| path.ident.to_string()));
+                all
+            }
+            tree => imported(tree),
+        },
+        UseTree::Name(name) => vec![name.ident.to_string()],
+        UseTree::Rename(rename) => vec![rename.rename.to_string()],
+        UseTree::Group(group) => group.items.iter().flat_map(imported).collect(),
+        UseTree::Glob(_) => Vec::new(),
     }
 }
