@@ -59,6 +59,13 @@ fn another_number_compiles_and_behaves_differently() {
     assert!(table.added.is_empty() && table.removed.is_empty() && table.renamed.is_empty() && table.changed.is_empty());
     assert_eq!(level(&comparison), Level::Patch);
     assert_eq!(changes(&comparison), ["other value spec::intel::vmcs::GUEST_RIP"]);
+    let [old_version, new_version] = [Some("1.0.0".to_owned()), None];
+    let (old, new) = ("a".to_owned(), "b".to_owned());
+    let report = Report { comparison: &comparison, old, new, old_version, new_version, verbose: false };
+    let text = report.print(Format::Text);
+    assert!(text.contains("1 item has another value: code compiles as before and may behave differently\n"), "{text}");
+    assert!(text.contains("GUEST_RIP: Field::new(0x681e) -> Field::new(0x6820)\n"), "{text}");
+    assert!(text.contains("version: 1.0.0 becomes at least 1.0.1 "), "{text}");
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn what_rows_refer_to_is_exported_too() {
         };
         refers("layouts", "layout", &["types"], &[]);
         refers("enums", "enum", &["types"], &[]);
-        refers("msrs", "layout", &["types"], &[]);
+        refers("msrs", "layout", &["types", "vmx_control_words"], &[]);
         refers("vmcs", "type", &["types", "vmx_control_words"], &["ExitReason", "InstructionError", "u64"]);
         refers("vmx_exits", "qualification", &["types"], &["u64"]);
         refers("svm_exits", "exit_info1", &["types"], &["u64"]);

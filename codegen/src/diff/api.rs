@@ -224,12 +224,15 @@ impl Module<'_> {
     }
 
     fn trait_of(&mut self, path: &str, of: &str, name: &str, types: TokenStream, contents: TokenStream) {
+        // A function is a rule; constants are lists, such as the names of all bits.
+        let has_value =
+            contents.clone().into_iter().any(|token| matches!(token, TokenTree::Ident(word) if word == "fn"));
         let (of, name): (TokenStream, TokenStream) = (of.parse().unwrap_or_default(), name.parse().unwrap_or_default());
         let signature = quote! { impl #of for #name #types };
         let key = format!(" (impl {})", line(&of));
         self.keep(
             &key,
-            New { parent: path, attributes: &[], signature, contents, has_value: true, closed: false, part: false },
+            New { parent: path, attributes: &[], signature, contents, has_value, closed: false, part: false },
         );
     }
 

@@ -57,6 +57,19 @@ impl Kind {
         }
     }
 
+    /// What programs call it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Kind::Removed => "removed",
+            Kind::Changed => "changed",
+            Kind::AddedToClosed => "added_to_closed",
+            Kind::Added => "added",
+            Kind::Value => "value",
+            Kind::Contents => "contents",
+            Kind::Documentation => "documentation",
+        }
+    }
+
     /// A word for it.
     pub fn name(self) -> &'static str {
         match self {
@@ -116,6 +129,13 @@ impl ApiDiff {
     /// The most serious of all changes.
     pub fn level(&self) -> Level {
         self.changes.iter().map(|change| change.kind.level()).max().unwrap_or(Level::None)
+    }
+
+    /// What no version number says: how many items compile as before and behave differently, in a sentence.
+    pub(super) fn behaviour(&self) -> Option<String> {
+        let count = self.changes.iter().filter(|change| change.kind == Kind::Value).count();
+        let what = if count == 1 { "item has" } else { "items have" };
+        (count > 0).then(|| format!("{count} {what} another value: code compiles as before and may behave differently"))
     }
 }
 

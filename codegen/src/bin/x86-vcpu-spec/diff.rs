@@ -30,7 +30,8 @@ code that the two become: major (code that compiled may no longer), minor (the A
 documentation), none (the same code); and the version that Cargo's rules ask for, from the Cargo.toml beside the tables.
 
 Exit status: 0 when the comparison was made; 1 with --exit-code when anything differs, and with --deny breaking when
-the API breaks or cannot be compared; 2 when a side cannot be read.
+the API breaks or cannot be compared; 2 when a side cannot be read. Tables with mistakes are compared as far as they
+load, with a warning.
 
 Examples:
   x86-vcpu-spec diff HEAD~3                        the tables as they are now with those of three commits ago
@@ -74,7 +75,8 @@ enum Deny {
 pub fn run(arguments: &Arguments, spec: &Path, pretty: bool) -> ExitCode {
     let old = Side::of(&arguments.old);
     let new = arguments.new.as_deref().map_or_else(|| Side::directory(spec), Side::of);
-    let sides = old.and_then(|old| Ok((old.load(pretty)?, new?.load(pretty)?)));
+    let verbose = arguments.verbose;
+    let sides = old.and_then(|old| Ok((old.load(pretty, verbose)?, new?.load(pretty, verbose)?)));
     let (old, new) = match sides {
         Ok(sides) => sides,
         Err(why) => {
@@ -90,7 +92,7 @@ pub fn run(arguments: &Arguments, spec: &Path, pretty: bool) -> ExitCode {
         new: new.name,
         old_version: old.version,
         new_version: new.version,
-        verbose: arguments.verbose,
+        verbose,
     };
     let format = match arguments.format {
         Format::Text => x86_vcpu_codegen::diff::Format::Text,

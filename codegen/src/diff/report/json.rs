@@ -13,7 +13,7 @@ pub(super) fn print(report: &Report) -> String {
     let changes = changes.iter().map(|change| {
         json!({
             "level": change.kind.level().name(),
-            "kind": change.kind.name(),
+            "kind": change.kind.id(),
             "path": change.path,
             "old": change.old,
             "new": change.new,

@@ -20,11 +20,15 @@ pub(super) fn print(report: &Report) -> String {
     match &report.comparison.api {
         Ok(api) => {
             let _ = writeln!(out, "\n### API: **{}**\n", api.level().name());
+            if let Some(behaviour) = api.behaviour() {
+                let _ = writeln!(out, "{behaviour}.\n");
+            }
             for level in [Level::Major, Level::Minor, Level::Patch] {
                 let of_level = api.changes.iter().filter(|change| change.kind.level() == level);
                 for change in of_level.filter(|c| report.verbose || c.kind <= Kind::Value) {
                     let what = match (&change.old, &change.new) {
                         (Some(old), Some(new)) => {
+                            let (old, new) = text::differing(old, new);
                             format!(": {} → {}", code(&text::short(old)), code(&text::short(new)))
                         }
                         (Some(text), None) | (None, Some(text)) => format!(": {}", code(&text::short(text))),

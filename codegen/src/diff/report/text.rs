@@ -20,6 +20,9 @@ pub(super) fn print(report: &Report) -> String {
     match &report.comparison.api {
         Ok(api) => {
             let _ = writeln!(out, "\nAPI: {}", api.level().name());
+            if let Some(behaviour) = api.behaviour() {
+                let _ = writeln!(out, "  note   {behaviour}");
+            }
             changes(api, report.verbose, &mut out);
         }
         Err(why) => {
@@ -37,7 +40,10 @@ fn changes(api: &ApiDiff, verbose: bool, out: &mut String) {
     let counted = |kind| matches!(kind, Kind::Contents | Kind::Documentation) && !verbose;
     for change in api.changes.iter().filter(|change| !counted(change.kind)) {
         let what = match (&change.old, &change.new) {
-            (Some(old), Some(new)) => format!(": {} -> {}", short(old), short(new)),
+            (Some(old), Some(new)) => {
+                let (old, new) = differing(old, new);
+                format!(": {} -> {}", short(old), short(new))
+            }
             (Some(text), None) | (None, Some(text)) => format!(": {}", short(text)),
             (None, None) => String::new(),
         };
@@ -52,9 +58,19 @@ fn changes(api: &ApiDiff, verbose: bool, out: &mut String) {
     }
 }
 
+/// Two texts from where they differ, if that is far from their start.
+pub(super) fn differing<'t>(old: &'t str, new: &'t str) -> (&'t str, &'t str) {
+    const NEAR: usize = 60;
+    let same = old.char_indices().zip(new.chars()).find(|((_, a), b)| a != b).map_or(0, |((at, _), _)| at);
+    // From the start of the element that differs.
+    let start = old[..same].rfind([',', '{', ';']).map_or(0, |at| at + 1);
+    if same < NEAR { (old, new) } else { (&old[start..], &new[start..]) }
+}
+
 /// The start of a long text.
 pub(super) fn short(text: &str) -> String {
     const LIMIT: usize = 100;
+    let text = text.trim();
     match text.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

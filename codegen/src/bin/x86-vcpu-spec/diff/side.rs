@@ -62,7 +62,7 @@ impl Side {
     }
 
     /// Reads the tables. What lints have against them is said, but does not stop a comparison.
-    pub fn load(self, pretty: bool) -> Result<Loaded, String> {
+    pub fn load(self, pretty: bool, verbose: bool) -> Result<Loaded, String> {
         let say = |errors: &Diagnostics| {
             snippets::render(errors, pretty).replace(&*self.directory.to_string_lossy(), &self.name)
         };
@@ -70,7 +70,17 @@ impl Side {
         let mistakes = lint(&spec);
         if !mistakes.is_empty() {
             let errors = Diagnostics::new(spec.sources, mistakes);
-            eprintln!("{}compared nevertheless: {}", say(&errors), self.name);
+            let (name, count) = (&self.name, errors.list.len());
+            // An older revision may have many, since lints get stricter.
+            if verbose {
+                eprint!("{}", say(&errors));
+            } else if let Some(first) = errors.list.first() {
+                let first = Diagnostics { sources: errors.sources.clone(), list: vec![first.clone()] };
+                eprint!("{}", first.to_string().replace(&*self.directory.to_string_lossy(), name));
+            }
+            let more = if count > 1 && !verbose { "; --verbose shows all" } else { "" };
+            let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+            eprintln!("warning: {name}: {count} {mistakes}, compared nevertheless{more}");
             spec.sources = errors.sources;
         }
         let version = self.manifest.as_deref().and_then(version);
