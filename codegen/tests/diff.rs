@@ -241,9 +241,9 @@ fn no_value_is_too_odd() {
         let text = String::from_utf8(bytes).unwrap();
         let file = scratch.path().join(path.strip_prefix(manifest("tests/base")).unwrap());
         let lines: Vec<_> = text.lines().collect();
-        for (number, line) in lines.iter().enumerate() {
+        for (number, line) in lines.iter().enumerate().step_by(2) {
             let Some((key, _)) = line.split_once(" = ") else { continue };
-            // One for each line, since all for all take a minute.
+            // One for every other line, since all for all take a minute.
             let value = ["\"Other\"", "63", "\"a b\"", "0", "[63, 0]"][number % 5];
             let odd = format!("{key} = {value}");
             let mut edited = lines.clone();
@@ -258,7 +258,7 @@ fn no_value_is_too_odd() {
         }
         fs::write(&file, &text).unwrap();
     }
-    assert!(compared > 50, "{compared}");
+    assert!(compared > 25, "{compared}");
 }
 
 /// The number that a line gives, however it is written.

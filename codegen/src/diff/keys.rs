@@ -64,3 +64,29 @@ impl Keys {
         parts.chain([text(row, "name")]).collect::<Vec<_>>().join(".")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::keys;
+    use crate::{Spec, export};
+
+    #[test]
+    fn keys_tell_the_rows_of_a_table_apart() {
+        let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec");
+        for path in [crate::testing::base(), library].iter().filter(|path| path.exists()) {
+            for table in export::tables(&Spec::load(path).unwrap()) {
+                let (keys, count) = (keys(table.name), table.rows.len());
+                let names: BTreeSet<_> = table.rows.iter().map(|row| keys.by_name(row)).collect();
+                assert_eq!(names.len(), count, "names of {}", table.name);
+                let numbers: Vec<_> = table.rows.iter().filter_map(|row| keys.by_number(row)).collect();
+                let different: BTreeSet<_> = numbers.iter().collect();
+                assert_eq!(different.len(), numbers.len(), "numbers of {}", table.name);
+                let has_number = !matches!(table.name, "types" | "exit_map" | "state_map" | "manuals");
+                assert_eq!(numbers.len(), if has_number { count } else { 0 }, "{}", table.name);
+            }
+        }
+    }
+}

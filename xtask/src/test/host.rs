@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::cargo::{succeeds, succeeds_without_warnings, tests};
+use super::cargo::{explain, run, succeeds, succeeds_without_warnings, tests};
 use super::{Check, Context};
 use crate::image::{self, Variant};
 use crate::report::Outcome;
@@ -99,6 +99,7 @@ pub fn checks() -> Vec<Check> {
         command.env("RUSTDOCFLAGS", "-D warnings");
         succeeds_without_warnings(context, "cargo doc", &mut command)
     }));
+    checks.push(Check::new("build: the library needs nothing of the command", true, library_alone));
     checks.push(Check::new("packages: cargo package", false, |context| {
         let mut command = context.repo.cargo(".");
         command.args(["package", "--package", "x86_vcpu_codegen", "--package", "x86_vcpu", "--allow-dirty"]);
@@ -106,6 +107,20 @@ pub fn checks() -> Vec<Check> {
     }));
     checks.push(oldest_compiler());
     checks
+}
+
+/// The library takes the generator without its default feature: a build loads and emits tables, and parses no arguments.
+fn library_alone(context: &Context) -> Outcome {
+    let mut command = context.repo.cargo(".");
+    command.args(["tree", "--package", "x86_vcpu", "--all-features", "--edges", "normal,build", "--prefix", "none"]);
+    match run(context, "cargo tree", &mut command) {
+        Ok(ended) if !ended.success() => Outcome::Failed(explain(&command, &ended)),
+        Ok(ended) => match ended.output.lines().find(|line| line.starts_with("clap v") || line.starts_with("csv v")) {
+            Some(line) => Outcome::Failed(format!("a build of x86_vcpu builds {line}")),
+            None => Outcome::Passed,
+        },
+        Err(error) => Outcome::Failed(error),
+    }
 }
 
 /// The promise of `rust-version`: clippy's `incompatible_msrv` watches the library's own names; this one builds.
