@@ -1,5 +1,7 @@
 //! The doc comments of generated items.
 
+use std::cell::RefCell;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -7,10 +9,17 @@ use crate::model::{Cite, Head, Module, Spec, Type, Vendor};
 
 /// Writes doc comments that cite manuals.
 pub(super) struct Docs<'s> {
-    pub spec: &'s Spec,
+    spec: &'s Spec,
+    /// The last citation and its text: rows of one table have the same.
+    last: RefCell<Option<(Cite, String)>>,
 }
 
-impl Docs<'_> {
+impl<'s> Docs<'s> {
+    /// For the manuals of `spec`.
+    pub fn new(spec: &'s Spec) -> Self {
+        Docs { spec, last: RefCell::new(None) }
+    }
+
     /// What the manual calls it, `facts` in our words, where the manual says so, and what else is known.
     pub fn item(&self, head: &Head, facts: &str) -> TokenStream {
         let mut lines = vec![sentence(&head.manual_name)];
@@ -25,7 +34,12 @@ impl Docs<'_> {
         if let Some(note) = &head.note {
             paragraph(sentence(note));
         }
-        paragraph(self.cite(&head.cite));
+        let mut last = self.last.borrow_mut();
+        let (_, cite) = match last.take() {
+            Some(known) if same(&known.0, &head.cite) => last.insert(known),
+            _ => last.insert((head.cite.clone(), self.cite(&head.cite))),
+        };
+        paragraph(cite.clone());
         if let Some(why) = &head.cite.unchecked {
             paragraph(format!("Unchecked: {}", sentence(why)));
         }
@@ -44,6 +58,12 @@ impl Docs<'_> {
     }
 }
 
+/// Whether two citations read the same.
+fn same(a: &Cite, b: &Cite) -> bool {
+    let page = |cite: &Cite| cite.page.as_ref().map(|page| page.value.clone());
+    a.doc.value == b.doc.value && a.title == b.title && page(a) == page(b)
+}
+
 /// A link to a type, from the module `from`.
 pub(super) fn link(ty: &Type, from: &Module) -> String {
     let (vendor, module) = (ty.vendor.name(), ty.module.as_str());
@@ -53,13 +73,19 @@ pub(super) fn link(ty: &Type, from: &Module) -> String {
     format!("[`{0}`](crate::spec::{vendor}::{module}::{0})", ty.name)
 }
 
-/// Doc comment lines.
+/// A doc comment of these lines: one attribute, since a token less is a token less to make, to print and to read.
 pub(super) fn doc(lines: &[impl AsRef<str>]) -> TokenStream {
-    let lines = lines.iter().map(|line| match line.as_ref() {
-        "" => String::new(),
-        text => format!(" {}", text.replace('\n', " ")),
-    });
-    quote! { #(#[doc = #lines])* }
+    let mut text = String::new();
+    for (i, line) in lines.iter().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        if !line.as_ref().is_empty() {
+            text.push(' ');
+            text.push_str(&line.as_ref().replace('\n', " "));
+        }
+    }
+    quote! { #[doc = #text] }
 }
 
 /// The doc comment of a vendor's module.
@@ -90,12 +116,18 @@ fn sentence(text: &str) -> String {
     if text.ends_with(['.', '!', '?']) { text } else { text + "." }
 }
 
+/// What Markdown may give a meaning to.
+const SPECIAL: &[char] = &['[', ']', '<', '>', '*', '_', '\\', '#', '|'];
+
 /// Text that Markdown leaves as it is. Backticks keep their meaning.
 pub(super) fn escaped(text: &str) -> String {
+    if !text.contains(SPECIAL) {
+        return text.to_owned();
+    }
     let (mut out, mut code) = (String::new(), false);
     for c in text.chars() {
         code ^= c == '`';
-        if !code && matches!(c, '[' | ']' | '<' | '>' | '*' | '_' | '\\' | '#' | '|') {
+        if !code && SPECIAL.contains(&c) {
             out.push('\\');
         }
         out.push(c);

@@ -50,7 +50,7 @@ const MODULES: [(Vendor, &str); 9] = [
 
 /// Turns a spec that [`crate::lint()`] has nothing against into Rust.
 pub fn emit(spec: &Spec) -> GeneratedFiles {
-    let emitter = Emitter { spec, types: Types::of(spec), docs: Docs { spec } };
+    let emitter = Emitter { spec, types: Types::of(spec), docs: Docs::new(spec) };
     let mut modules: BTreeMap<(Vendor, &str), TokenStream> = BTreeMap::new();
     for module in MODULES {
         modules.insert(module, emitter.fixed(module));

@@ -152,8 +152,13 @@ impl Renderer {
                 self.text.push('\n');
                 self.text.extend(std::iter::repeat_n(' ', self.indent * 4));
             }
-            self.text.push_str("///");
-            self.text.push_str(&text);
+            for (i, text) in text.split('\n').enumerate() {
+                if i > 0 {
+                    self.line();
+                }
+                self.text.push_str("///");
+                self.text.push_str(text);
+            }
         } else {
             self.text.push('#');
             self.last = Last::Open;
@@ -252,7 +257,10 @@ fn unquoted(literal: &str) -> Option<String> {
     let mut chars = literal.strip_prefix('"')?.strip_suffix('"')?.chars();
     while let Some(c) = chars.next() {
         match c {
-            '\\' => text.push(chars.next().filter(|escaped| matches!(escaped, '\\' | '"' | '\''))?),
+            '\\' => text.push(match chars.next()? {
+                'n' => '\n',
+                escaped => Some(escaped).filter(|escaped| matches!(escaped, '\\' | '"' | '\''))?,
+            }),
             c => text.push(c),
         }
     }
@@ -270,10 +278,17 @@ mod tests {
     use crate::Spec;
     use crate::testing::base;
 
-    /// The tokens one by one; of a string its value, since documentation has two forms.
+    /// The tokens one by one; of a string its value, and of a doc comment its lines, since documentation has two forms.
     fn flat(tokens: TokenStream, out: &mut Vec<String>) {
         for token in tokens {
             match token {
+                TokenTree::Group(group) if group.stream().to_string().starts_with("doc =") => {
+                    let text = group.stream().into_iter().last().unwrap().to_string();
+                    let text = super::unquoted(&text).unwrap();
+                    // The `#` is there once per line in one form, once in all in the other.
+                    out.pop();
+                    out.extend(text.split('\n').map(|line| format!("///{line}")));
+                }
                 TokenTree::Group(group) => {
                     out.push(format!("{:?}", group.delimiter()));
                     flat(group.stream(), out);
