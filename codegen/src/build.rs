@@ -22,6 +22,11 @@ pub fn build(dir: impl AsRef<Path>) {
     if let Some(message) = named.as_ref().and_then(|dir| refusal(dir, packaged, dir.is_dir())) {
         fail(message);
     }
+    if let Some(dir) = named.as_ref().filter(|dir| dir.is_relative()) {
+        // Who builds elsewhere with this package as a path dependency may have meant a directory of their own.
+        let whole = env::current_dir().unwrap_or_default().join(dir);
+        println!("cargo::warning={OVERRIDE} is relative: the tables are those in {}", whole.display());
+    }
     let dir = named.unwrap_or_else(|| dir.as_ref().to_path_buf());
     // Cargo scans a directory's files too, so that an added, a removed and a changed one all count.
     println!("cargo::rerun-if-changed={}", dir.display());

@@ -212,6 +212,11 @@ fn every_format_tells_the_version() {
     assert!(markdown.contains("\n- renamed `GUEST_RIP -> GUEST_POINTER: encoding 0x681e`\n"), "{markdown}");
     assert!(markdown.contains("\n### API: **major**\n"), "{markdown}");
     let json: serde_json::Value = serde_json::from_str(&report.print(Format::Json)).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(keys(&json), "api new old tables version");
+    assert_eq!(keys(&json["api"]), "changes level unknown");
+    assert_eq!(keys(&json["api"]["changes"][0]), "kind level new old path");
+    assert_eq!(keys(&json["tables"][0]), "added changed name notes removed renamed renumbered reserved");
     assert_eq!(json["tables"][0]["renamed"][0]["old"], "GUEST_RIP");
     assert_eq!(json["tables"][0]["renamed"][0]["number"]["encoding"], 0x681e);
     assert_eq!(json["api"]["level"], "major");

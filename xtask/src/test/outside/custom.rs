@@ -70,6 +70,9 @@ fn mistakes(custom: &Custom) -> Result<()> {
     // What cannot be meant is said as well.
     let ended = custom.cargo(Some(Path::new("no/such/tables")), &["build"])?;
     ensure!(!ended.success() && ended.output.contains("help: give an absolute path"), "{}", ended.tail(40));
+    // The library has a directory of this name, and so has the crate, which does not build with the library's.
+    let ended = custom.cargo(Some(Path::new("spec")), &["build"])?;
+    ensure!(!ended.success() && ended.output.contains("is relative: the tables are those in"), "{}", ended.tail(40));
     Ok(())
 }
 
