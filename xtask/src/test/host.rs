@@ -100,11 +100,6 @@ pub fn checks() -> Vec<Check> {
         succeeds_without_warnings(context, "cargo doc", &mut command)
     }));
     checks.push(Check::new("build: the library needs nothing of the command", true, library_alone));
-    checks.push(Check::new("packages: cargo package", false, |context| {
-        let mut command = context.repo.cargo(".");
-        command.args(["package", "--package", "x86_vcpu_codegen", "--package", "x86_vcpu", "--allow-dirty"]);
-        succeeds(context, "cargo package", &mut command)
-    }));
     checks.push(oldest_compiler());
     checks
 }

@@ -22,12 +22,15 @@ pub fn checks() -> Vec<Check> {
         })
     };
     vec![
-        check("packages: both build outside the repository", build_outside),
+        check("packages: cargo package, and both build outside the repository", build_outside),
         check("packages: the command installs and runs outside the repository", install),
     ]
 }
 
 /// Unpacks what would be published, and uses it.
+///
+/// This is also what Cargo's own verification does, which takes a generator of the same version that it has built before
+/// for the one at hand.
 fn build_outside(context: &Context, scratch: &Scratch) -> Result<()> {
     let mut command = context.repo.cargo(".");
     command.args(["package", "--no-verify", "--allow-dirty"]);
