@@ -11,6 +11,8 @@ pub mod diagnostics;
 pub mod diff;
 pub mod emit;
 #[cfg(feature = "cli")]
+pub mod explain;
+#[cfg(feature = "cli")]
 pub mod export;
 pub mod lint;
 pub mod load;

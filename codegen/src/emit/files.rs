@@ -26,6 +26,13 @@ pub struct GeneratedFiles {
     pub files: Vec<GeneratedFile>,
 }
 
+impl GeneratedFile {
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        format!("{HEADER}\n{}", render(&self.tokens))
+    }
+}
+
 impl GeneratedFiles {
     pub(super) fn push(&mut self, path: String, tokens: TokenStream) {
         self.files.push(GeneratedFile { path, tokens });
@@ -35,7 +42,7 @@ impl GeneratedFiles {
     pub fn write(&self, out: &Path) -> io::Result<()> {
         for file in &self.files {
             let path = out.join(&file.path);
-            let text = format!("{HEADER}\n{}", render(&file.tokens));
+            let text = file.text();
             if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
                 continue;
             }

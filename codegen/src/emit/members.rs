@@ -178,7 +178,7 @@ impl Emitter<'_> {
 }
 
 /// The name of the member in Rust: lower case, with a prefix where the other area of the VMCB has the same.
-fn plain_name(spec: &Spec, member: &Member) -> String {
+pub(crate) fn plain_name(spec: &Spec, member: &Member) -> String {
     let name = member.head.name().to_ascii_lowercase();
     let taken = || spec.members_of(Area::Control).any(|other| other.head.name() == member.head.name());
     if member.area == Area::Save && taken() { format!("save_{name}") } else { name }

@@ -26,6 +26,8 @@ use quote::quote;
 use crate::model::{ModuleId, Spec, Types, Vendor};
 use docs::Docs;
 pub use files::{GeneratedFile, GeneratedFiles};
+#[cfg(feature = "cli")]
+pub(crate) use members::plain_name as member_name;
 pub(crate) use tokens::snake;
 
 /// What the emitters of one module look at.

@@ -1,6 +1,9 @@
 //! Scratch directories with a spec in them.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+#[cfg(feature = "cli")]
+pub mod transcript;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};

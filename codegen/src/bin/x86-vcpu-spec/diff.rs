@@ -80,7 +80,7 @@ pub fn run(arguments: &Arguments, spec: &Path, pretty: bool) -> ExitCode {
     let (old, new) = match sides {
         Ok(sides) => sides,
         Err(why) => {
-            eprint!("{why}");
+            anstream::eprint!("{why}");
             return ExitCode::from(UNREADABLE);
         }
     };

@@ -4,15 +4,19 @@ use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use x86_vcpu_codegen::model::{FileId, Sources, Span};
 use x86_vcpu_codegen::{Diagnostic, Diagnostics};
 
+use crate::output;
+
 /// All mistakes, in plain lines or each with its places shown; and how many there are.
 pub fn render(errors: &Diagnostics, pretty: bool) -> String {
     let mut text = String::new();
     for error in &errors.list {
         let plain = error.plain(&errors.sources).to_string();
         if pretty {
-            // The first line stays, for editors and scripts.
-            text.push_str(plain.lines().next().unwrap_or_default());
-            text.push('\n');
+            // What reads a pipe looks for lines of this form; on a terminal it would be said twice.
+            if !output::is_terminal() {
+                text.push_str(plain.lines().next().unwrap_or_default());
+                text.push('\n');
+            }
             text.push_str(&shown(error, &errors.sources));
             text.push_str("\n\n");
         } else {
@@ -34,7 +38,7 @@ fn shown(error: &Diagnostic, sources: &Sources) -> String {
     if let Some(help) = &error.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    Renderer::plain().render(&[group])
+    Renderer::styled().render(&[group])
 }
 
 /// The places of one file.

@@ -73,7 +73,7 @@ impl Side {
             let (name, count) = (&self.name, errors.list.len());
             // An older revision may have many, since lints get stricter.
             if verbose {
-                eprint!("{}", say(&errors));
+                anstream::eprint!("{}", say(&errors));
             } else if let Some(first) = errors.list.first() {
                 let first = Diagnostics { sources: errors.sources.clone(), list: vec![first.clone()] };
                 eprint!("{}", first.to_string().replace(&*self.directory.to_string_lossy(), name));
