@@ -21,7 +21,8 @@
 //! Between [`bind`](Vcpu::bind) and [`unbind`](Vcpu::unbind) the CPU's extended registers (x87, SSE, AVX) and a few
 //! model-specific registers belong to the guest; `docs/host-state.md` in the repository lists them.
 
-#[cfg(feature = "axvcpu")]
+// Without a vendor there is nothing to adapt.
+#[cfg(all(feature = "axvcpu", any(feature = "vmx", feature = "amd")))]
 pub mod axvcpu;
 #[cfg(feature = "axvisor")]
 mod axvisor;
@@ -56,7 +57,7 @@ pub mod vmx;
 pub use axvcpu::{SvmArchPerCpuState, SvmArchVCpu};
 #[cfg(all(feature = "axvcpu", feature = "vmx"))]
 pub use axvcpu::{VmxArchPerCpuState, VmxArchVCpu};
-#[cfg(feature = "axvcpu")]
+#[cfg(all(feature = "axvcpu", any(feature = "vmx", feature = "amd")))]
 pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
 pub use error::{Error, Result, VmxInstruction};
