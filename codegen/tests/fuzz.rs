@@ -125,10 +125,9 @@ fn damaged_specs() {
     // As many runs as fit on a slow machine, so that the number does not depend on it; the time is for a slower one.
     let (most, time) = (if seconds.is_some() { u64::MAX } else { 3000 }, Duration::from_secs(seconds.unwrap_or(15)));
     let (bench, corpus, start) = (Bench::new(), corpus(), Instant::now());
-    let words = bench.words(&corpus);
     let (mut runs, mut accepted) = (0, 0);
     while runs < most && start.elapsed() < time {
-        let (path, text) = Mutator::new(seed, runs).damage(&corpus, &words);
+        let (path, text) = Mutator::new(seed, runs).damage(&corpus);
         match catch_unwind(AssertUnwindSafe(|| bench.accepts(path, &text))) {
             Ok(accepts) => accepted += u64::from(accepts),
             Err(_) => {
@@ -145,4 +144,30 @@ fn damaged_specs() {
         accepted > runs / 100 && accepted < runs / 2,
         "{accepted} of {runs} were accepted: the damage is of no use"
     );
+}
+
+/// Rows called like anything in the generated code: refused, or the code is Rust nevertheless.
+#[test]
+fn names_that_are_taken() {
+    let (bench, corpus) = (Bench::new(), corpus());
+    let words = bench.words(&corpus);
+    // All of them take minutes.
+    let step = if env::var_os("FUZZ_SECONDS").is_some() { 1 } else { 101 };
+    let (mut pairs, mut runs, mut accepted) = (0, 0, 0);
+    for (path, text) in &corpus {
+        let text = str::from_utf8(text).unwrap();
+        for old in mutate::names(text) {
+            for new in words.iter().filter(|word| mutate::is_camel(word) == mutate::is_camel(old)) {
+                pairs += 1;
+                if pairs % step != 0 {
+                    continue;
+                }
+                let text = text.replace(&format!("\"{old}\""), &format!("\"{new}\""));
+                let accepts = catch_unwind(AssertUnwindSafe(|| bench.accepts(path, text.as_bytes())));
+                let accepts = accepts.unwrap_or_else(|_| panic!("{}: {old} called {new}", path.display()));
+                (runs, accepted) = (runs + 1, accepted + u64::from(accepts));
+            }
+        }
+    }
+    println!("{runs} of {pairs} other names, of which {accepted} were accepted");
 }

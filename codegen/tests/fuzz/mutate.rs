@@ -1,5 +1,6 @@
 //! Damage that is the same for the same numbers.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Values at the edges, and what is special in TOML or in Rust.
@@ -92,13 +93,10 @@ impl Mutator {
         &all[self.below(all.len())]
     }
 
-    /// A damaged text, and the file that it is for. Names may be exchanged for one of `words`.
-    pub fn damage<'c>(&mut self, corpus: &'c Corpus, words: &[String]) -> (&'c Path, Vec<u8>) {
+    /// A damaged text, and the file that it is for.
+    pub fn damage<'c>(&mut self, corpus: &'c Corpus) -> (&'c Path, Vec<u8>) {
         let (path, text) = self.pick(corpus);
         let mut text = text.clone();
-        if self.below(4) == 0 {
-            return (path, self.rename(&text, words));
-        }
         // Mostly little, so that what is behind the first mistake is reached.
         for _ in 0..1 + self.below(4) * self.below(2) {
             text = self.once(text, corpus);
@@ -129,22 +127,6 @@ impl Mutator {
             3..=5 => self.lines(&text, corpus),
             _ => self.token(&text, corpus),
         }
-    }
-
-    /// Another name for a row, a type or a payload, wherever the file has it.
-    fn rename(&mut self, text: &[u8], words: &[String]) -> Vec<u8> {
-        let Ok(text) = str::from_utf8(text) else { return text.to_vec() };
-        let names: Vec<_> = ["\nname = \"", "\ntype = \"", "\npayload = \"", "{ name = \""]
-            .into_iter()
-            .flat_map(|key| text.match_indices(key).map(|(at, key)| &text[at + key.len()..]))
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
-        let Some(old) = names.get(self.below(names.len())) else { return text.as_bytes().to_vec() };
-        // Upper case for upper case: the other way it is refused anyway.
-        let shape = |word: &str| word.contains(|c: char| c.is_ascii_lowercase());
-        let alike: Vec<_> = words.iter().filter(|word| shape(word) == shape(old)).collect();
-        let Some(new) = alike.get(self.below(alike.len())) else { return text.as_bytes().to_vec() };
-        text.replace(&format!("\"{old}\""), &format!("\"{new}\"")).into_bytes()
     }
 
     /// Whole lines: doubled, gone, exchanged, or from elsewhere.
@@ -213,4 +195,16 @@ fn tokens(text: &[u8]) -> Vec<(usize, usize)> {
         all.push((start, at));
     }
     all
+}
+
+/// The names that a file gives to rows, types and payloads, each once.
+pub fn names(text: &str) -> BTreeSet<&str> {
+    let keys = ["\nname = \"", "\ntype = \"", "\npayload = \"", "{ name = \""];
+    let rests = keys.into_iter().flat_map(|key| text.match_indices(key).map(move |(at, key)| &text[at + key.len()..]));
+    rests.filter_map(|rest| rest.split('"').next()).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a name is in camel case.
+pub fn is_camel(name: &str) -> bool {
+    name.contains(|c: char| c.is_ascii_lowercase())
 }

@@ -11,13 +11,32 @@ pub fn check(path: &Path, text: &str) {
     items(path, &file.items);
 }
 
-/// Every word of a generated file, as a row could be called: in upper case, and in camel case where it is.
+/// The names of a generated file, as a row could be called: as they are, and in upper case.
 pub fn words(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
-    let words = words.filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.len() < 40);
-    let screaming = |word: &str| {
+    let mut names = BTreeSet::new();
+    for item in syn::parse_str::<File>(text).unwrap().items {
+        match item {
+            Item::Const(item) => drop(names.insert(item.ident.to_string())),
+            Item::Static(item) => drop(names.insert(item.ident.to_string())),
+            Item::Struct(item) => drop(names.insert(item.ident.to_string())),
+            Item::Type(item) => drop(names.insert(item.ident.to_string())),
+            Item::Use(item) => names.extend(imported(&item.tree)),
+            Item::Enum(item) => {
+                names.extend(item.variants.iter().map(|variant| variant.ident.to_string()));
+                names.extend(item.generics.type_params().map(|parameter| parameter.ident.to_string()));
+                names.insert(item.ident.to_string());
+            }
+            Item::Impl(item) => names.extend(item.items.iter().filter_map(|part| match part {
+                ImplItem::Const(part) => Some(part.ident.to_string()),
+                ImplItem::Fn(part) => Some(part.sig.ident.to_string()),
+                _ => None,
+            })),
+            _ => {}
+        }
+    }
+    let screaming = |name: &String| {
         let mut out = String::new();
-        for c in word.chars() {
+        for c in name.chars() {
             // `FooBar` and `foo_bar` to `FOO_BAR`.
             if c.is_ascii_uppercase() && out.ends_with(|last: char| last.is_ascii_lowercase()) {
                 out.push('_');
@@ -26,7 +45,8 @@ pub fn words(text: &str) -> BTreeSet<String> {
         }
         out.to_ascii_uppercase()
     };
-    words.flat_map(|word| [screaming(word), word.to_owned()]).collect()
+    let upper: Vec<_> = names.iter().map(screaming).collect();
+    names.into_iter().chain(upper).filter(|name| name.starts_with(|c: char| c.is_ascii_uppercase())).collect()
 }
 
 fn items(path: &Path, items: &[Item]) {
