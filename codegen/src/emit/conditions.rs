@@ -30,6 +30,7 @@ impl Emitter<'_> {
 
             #doc
             #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+            #[non_exhaustive]
             pub struct AllowedControls { #(#members)* #(#words)* }
 
             impl AllowedControls {

@@ -43,6 +43,7 @@ impl Emitter<'_> {
 
             /// All words of controls of a virtual machine.
             #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+            #[non_exhaustive]
             pub struct ControlSet { #(#members)* }
 
             impl ControlSet {

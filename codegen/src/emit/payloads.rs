@@ -51,6 +51,7 @@ impl Emitter<'_> {
 
             #enum_doc
             #[derive(Clone, Copy, Debug)]
+            #[non_exhaustive]
             pub enum Exit<S> {
                 #(#variants)*
                 #other
