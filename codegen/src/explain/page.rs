@@ -204,6 +204,6 @@ mod tests {
         let mut page = Page::default();
         let row = |cells: [&str; 2]| cells.map(Cell::from).to_vec();
         page.rows([row(["a", "one"]), row(["bcd", "two words and some more that are too many"])]);
-        assert_eq!(page.render(20), "  a    one\n  bcd  two words and some more\n       that are too many\n");
+        assert_eq!(page.render(20), "  a    one\n  bcd  two words and some more that\n       are too many\n");
     }
 }
