@@ -240,7 +240,9 @@ impl<'s> Entry<'s> {
     pub fn numbers(self) -> Vec<i128> {
         match self {
             Field(row) => vec![row.encoding.value.into()],
-            VmxExit(row) | SvmExit(row) => vec![row.number.value.into()],
+            VmxExit(row) => vec![row.number.value.into()],
+            // As written, and as 64 bits.
+            SvmExit(row) => vec![row.number.value.into(), row.number.value.cast_unsigned().into()],
             Error(row) => vec![row.number.value.into()],
             Msr(row) => vec![row.address.value.into()],
             // From the start of the area, and from that of the VMCB.

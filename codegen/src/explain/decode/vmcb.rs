@@ -61,7 +61,9 @@ impl Explainer<'_> {
             }
         }
         Err(Unknown {
-            message: format!("{place} is not in the VMCB; an offset from the start of an area is written save+178h"),
+            message: format!(
+                "{place} is in neither the VMCB nor the VMSA; an offset from the start of an area is written save+178h"
+            ),
             candidates: Vec::new(),
         })
     }
