@@ -13,7 +13,7 @@ const OF_MODULES: &[(Vendor, &str, &[&str])] = &[
     (Vendor::Intel, "payloads", &["Exit", "Payload", "S", "Unknown"]),
     (Vendor::Intel, "vmcs", &["Always", "ExitInfo", "Field", "FieldInfo", "If", "ReadWrite"]),
     (Vendor::Amd, "payloads", &["Exit", "Payload", "S", "Unknown"]),
-    (Vendor::Amd, "vmcb", &["Vmcb"]),
+    (Vendor::Amd, "vmcb", &["CleanBitsLayout", "Vmcb"]),
     (Vendor::Amd, "vmsa", &["Vmsa"]),
 ];
 
