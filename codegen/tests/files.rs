@@ -257,3 +257,19 @@ fn mistakes_of_every_file_are_told_in_one_run() {
         );
     }
 }
+
+/// The command shows lines of the first mistakes only, and of files that somebody can read.
+#[cfg(feature = "cli")]
+#[test]
+fn mistakes_without_number_are_shown_in_time() {
+    let scratch = Scratch::of_base();
+    for text in ["=".repeat(500_000), "[[exit]]\n".repeat(20_000)] {
+        fs::write(scratch.path().join("amd/exits.toml"), text).unwrap();
+        let start = Instant::now();
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_x86-vcpu-spec"));
+        let output = check.args(["check", "--pretty", "--spec"]).arg(scratch.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.len() < 1 << 20, "{} bytes", output.stdout.len());
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    }
+}

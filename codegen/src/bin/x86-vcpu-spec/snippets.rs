@@ -6,12 +6,19 @@ use x86_vcpu_codegen::{Diagnostic, Diagnostics};
 
 use crate::output;
 
+/// The lines of so many mistakes are shown: each is found by reading its file from the start.
+const SHOWN: usize = 100;
+
+/// No table is as long, nor is a line of one that is worth showing.
+const LONGEST_FILE: usize = 256 << 10;
+const LONGEST_LINE: usize = 1000;
+
 /// All mistakes, in plain lines or each with its places shown; and how many there are.
 pub fn render(errors: &Diagnostics, pretty: bool) -> String {
     let mut text = String::new();
-    for error in &errors.list {
+    for (index, error) in errors.list.iter().enumerate() {
         let plain = error.plain(&errors.sources).to_string();
-        if pretty {
+        if pretty && index < SHOWN && can_be_shown(error, &errors.sources) {
             // What reads a pipe looks for lines of this form; on a terminal it would be said twice.
             if !output::is_terminal() {
                 text.push_str(plain.lines().next().unwrap_or_default());
@@ -25,6 +32,15 @@ pub fn render(errors: &Diagnostics, pretty: bool) -> String {
     }
     let count = errors.list.len();
     text + &format!("{count} {}\n", if count == 1 { "mistake" } else { "mistakes" })
+}
+
+/// Whether the lines of a mistake are such as a reader wants to see.
+fn can_be_shown(error: &Diagnostic, sources: &Sources) -> bool {
+    let spans = error.related.iter().map(|(span, _)| *span).chain([error.span]);
+    spans.into_iter().all(|span| {
+        let text = sources.text(span.file);
+        text.len() <= LONGEST_FILE && text.lines().all(|line| line.len() <= LONGEST_LINE)
+    })
 }
 
 fn shown(error: &Diagnostic, sources: &Sources) -> String {
