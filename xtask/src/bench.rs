@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a round trip costs, in host instructions, on every model.
 
+pub mod cost;
 pub mod rows;
 mod table;
 

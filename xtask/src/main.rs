@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod cpu_time;
 mod demo;
 mod emulator;
 mod flat;
@@ -55,6 +56,12 @@ enum Task {
         /// Only machines whose name contains this
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
+        /// Only what building costs: dependencies, generated code, rebuilds
+        #[arg(long)]
+        cost: bool,
+        /// Write what building costs to this file
+        #[arg(long, value_name = "FILE")]
+        cost_json: Option<PathBuf>,
     },
     /// Boot one scenario and show its raw log
     Run {
@@ -74,11 +81,18 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = bench::cost::wrapper::run_if_asked() {
+        return code;
+    }
     let cli = Cli::parse();
     let done = repo::Repo::find().and_then(|repo| match cli.command {
         Task::Demo => demo::demo(&repo),
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
-        Task::Bench { json, on } => bench::bench(&repo, json.as_deref(), on.as_deref()),
+        Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
+        Task::Bench { json, on, cost_json, .. } => {
+            let good = bench::bench(&repo, json.as_deref(), on.as_deref());
+            good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
+        }
         Task::Run { scenario, on, cpus, limit } => run::run(&repo, &run::Wanted { scenario, on, cpus, limit }),
     });
     match done {
