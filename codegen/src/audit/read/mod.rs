@@ -1,5 +1,7 @@
 //! From files to [`Source`]s. A document is recognised by its content, never by its name.
 
+pub mod pdf;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,13 @@ pub struct Input<'a> {
     pub path: &'a Path,
     /// Its content.
     pub bytes: &'a [u8],
+}
+
+impl Input<'_> {
+    /// Why it could not be read, and what to do.
+    pub fn error(&self, message: &str, help: &str) -> ReadError {
+        ReadError { path: self.path.into(), message: message.into(), help: Some(help.into()) }
+    }
 }
 
 /// Why a document could not be read.
@@ -50,4 +59,4 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[];
+pub const READERS: &[Reader] = &[pdf::UNKNOWN];
