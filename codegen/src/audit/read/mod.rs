@@ -1,5 +1,6 @@
 //! From files to [`Source`]s. A document is recognised by its content, never by its name.
 
+pub mod intel;
 pub mod pdf;
 
 use std::fmt;
@@ -59,4 +60,4 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[pdf::UNKNOWN];
+pub const READERS: &[Reader] = &[intel::READER, pdf::UNKNOWN];

@@ -87,7 +87,9 @@ impl Line {
     }
 
     fn tallest(&self) -> Option<&Word> {
-        self.words.iter().max_by(|a, b| a.height().total_cmp(&b.height()))
+        // The mark of an item of a list may be set larger than its text.
+        let text = self.words.iter().filter(|word| word.text.contains(char::is_alphanumeric));
+        text.max_by(|a, b| a.height().total_cmp(&b.height())).or(self.words.first())
     }
 }
 

@@ -1,0 +1,88 @@
+//! Tables of bits: VMX controls, exit qualifications, formats of fields and of EPT entries.
+
+use super::Found;
+use super::tables::{Block, Row};
+use super::text;
+use crate::audit::source::{self, Kind, Table};
+use crate::model::ControlWord;
+
+/// Reads such a table.
+pub fn read(block: &Block, found: &mut Found) {
+    let kind = match control(&block.title) {
+        Some(word) => Kind::Controls(word),
+        None if is_layout(&block.title) => Kind::Bits { msr: msr(&block.title) },
+        None => return,
+    };
+    // Formats of memory have bytes for keys.
+    let is_bits = block
+        .parts
+        .iter()
+        .flat_map(|part| &part.lines)
+        .any(|line| line.line.words.first().is_some_and(|word| text::bits(&word.text).is_some()));
+    let bytes = block.title.contains("Region") || block.title.contains("Area") || block.title.contains("Descriptor");
+    if !is_bits || bytes {
+        return;
+    }
+    let mut rows = Vec::new();
+    for row in block.rows(|key| text::bits(key).is_some(), found) {
+        // Bits that no processor has beyond the widest address.
+        let Some(Some(bits)) = text::bits(&row.key) else { continue };
+        let name = name(&row, block);
+        if name.is_empty() {
+            found.unreadable(&row.line, "no name");
+            continue;
+        }
+        let reserved = text::is_reserved(&name);
+        rows.push(source::Row {
+            name,
+            bits: Some(bits),
+            reserved,
+            place: row.line.place.clone(),
+            ..source::Row::default()
+        });
+    }
+    found.tables.push(Table { kind, title: block.title.clone(), complete: true, rows });
+}
+
+/// The column of names, or the first sentence of the description.
+fn name(row: &Row, block: &Block) -> String {
+    if row.cells() > 1 {
+        return row.name(0, block);
+    }
+    let paragraphs = row.paragraphs(0, block);
+    // "Reserved (except for CS)" stands above what the bit is for CS.
+    let paragraph = paragraphs.iter().find(|paragraph| !paragraph.contains("except for")).or(paragraphs.first());
+    text::first_sentence(paragraph.map_or("", |paragraph| without_exception(paragraph)))
+}
+
+fn without_exception(text: &str) -> &str {
+    let rest = text.strip_prefix("Reserved (except for ").and_then(|rest| rest.split_once(") "));
+    rest.map_or(text, |(_, rest)| rest)
+}
+
+/// The word of "Definitions of Primary Processor-Based VM-Execution Controls".
+fn control(title: &str) -> Option<ControlWord> {
+    let name = title.strip_prefix("Definitions of ")?;
+    Some(match name {
+        "Pin-Based VM-Execution Controls" => ControlWord::Pin,
+        "Primary Processor-Based VM-Execution Controls" => ControlWord::Primary,
+        "Secondary Processor-Based VM-Execution Controls" => ControlWord::Secondary,
+        "Tertiary Processor-Based VM-Execution Controls" => ControlWord::Tertiary,
+        "Primary VM-Exit Controls" | "VM-Exit Controls" => ControlWord::Exit,
+        "Secondary VM-Exit Controls" => ControlWord::Exit2,
+        "VM-Entry Controls" => ControlWord::Entry,
+        "VM-Function Controls" => ControlWord::Vmfunc,
+        _ => return None,
+    })
+}
+
+fn is_layout(title: &str) -> bool {
+    let start = ["Format of ", "Exit Qualification for ", "Structure of VMCS Component"];
+    start.iter().any(|start| title.starts_with(start)) || msr(title).is_some() && title.ends_with(" MSR")
+}
+
+/// The MSR that a title names.
+fn msr(title: &str) -> Option<String> {
+    let word = title.split(|c: char| !c.is_alphanumeric() && c != '_').find(|word| word.starts_with("IA32_"))?;
+    Some(word.to_string())
+}

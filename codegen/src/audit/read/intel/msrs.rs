@@ -1,0 +1,246 @@
+//! Volume 4: the architectural MSRs, and below each the bits that it has.
+//!
+//! The titles of this table's columns are centred, so the columns are found by what is in them.
+
+use super::Found;
+use super::lines::Line;
+use super::tables::{Block, Part, common_starts};
+use super::text;
+use crate::audit::read::pdf::Word;
+use crate::audit::source::{Kind, Row, Table};
+
+/// Where the columns of a part of the table begin.
+#[derive(Clone, Copy)]
+struct Columns {
+    name: f32,
+    description: f32,
+    comment: f32,
+}
+
+/// What a line is.
+enum What {
+    /// The first line of an MSR.
+    Msr { first: i64, last: Option<i64> },
+    /// The first line of bits.
+    Bits(Option<[u32; 2]>),
+    /// Another.
+    More,
+}
+
+/// Reads such a table.
+pub fn read(block: &Block, found: &mut Found) {
+    if block.title != "IA-32 Architectural MSRs" {
+        return;
+    }
+    let mut reader = Reader { block, found, msrs: Vec::new(), layouts: Vec::new(), open: Vec::new() };
+    let mut columns = None;
+    for part in &block.parts {
+        columns = Columns::of(part).or(columns);
+        let Some(columns) = columns else { continue };
+        for line in &part.lines {
+            reader.line(line, columns);
+        }
+        reader.close();
+    }
+    let Reader { msrs, layouts, .. } = reader;
+    found.tables.push(Table { kind: Kind::Msrs, title: block.title.clone(), complete: false, rows: msrs });
+    found.tables.extend(layouts.into_iter().filter(|layout| !layout.rows.is_empty()));
+}
+
+impl Columns {
+    fn of(part: &Part) -> Option<Columns> {
+        const SLACK: f32 = 5.0;
+        let common = common_starts(&part.lines);
+        // Where the word behind the two numbers begins; or, on a page without an MSR, bits.
+        let name = part.lines.iter().find_map(|line| {
+            let (_, at) = address(line)?;
+            line.line.words.get(at).map(|word| word.x0)
+        });
+        let bits = || {
+            let lines = part.lines.iter().filter_map(|line| line.line.words.first());
+            lines.filter(|word| text::bits(&word.text).is_some()).map(|word| word.x0).reduce(f32::min)
+        };
+        let name = name.or_else(bits)?;
+        let most = |from: f32, to: f32| {
+            let columns = common.iter().filter(|(start, _)| (from..to).contains(start));
+            columns.max_by_key(|(_, count)| *count).map(|(start, _)| *start)
+        };
+        let description = most(name + 60.0, name + 220.0)?;
+        let comment = most(description + 110.0, f32::MAX).unwrap_or(f32::MAX);
+        Some(Columns { name: name - SLACK, description: description - SLACK, comment: comment - SLACK })
+    }
+}
+
+/// The addresses at the beginning of a line, and at which word they end: `10H 16 …`, or a range.
+fn address(line: &Line) -> Option<((i64, Option<i64>), usize)> {
+    let words: Vec<&str> = line.line.words.iter().map(|word| word.text.as_str()).collect();
+    let is_dash = |word: &str| matches!(word, "-" | "–" | "to" | "through");
+    let first = words.first()?;
+    let (mut numbers, mut at) = match first.split_once(['-', '–']) {
+        Some((first, last)) if !last.is_empty() => ((text::hex(first)?, Some(text::hex(last)?)), 1),
+        _ => ((text::hex(first.trim_end_matches(['-', '–']))?, None), 1),
+    };
+    let dashed = first.ends_with(['-', '–']);
+    if dashed || words.get(at).is_some_and(|word| is_dash(word)) {
+        let last = at + usize::from(!dashed);
+        numbers.1 = Some(text::hex(words.get(last)?)?);
+        at = last + 1;
+    }
+    let is_decimal = |word: &str| word.chars().all(|c| c.is_ascii_digit() || ",-–".contains(c));
+    while words.get(at).is_some_and(|word| is_decimal(word)) {
+        at += 1;
+    }
+    Some((numbers, at))
+}
+
+struct Reader<'a> {
+    block: &'a Block,
+    found: &'a mut Found,
+    msrs: Vec<Row>,
+    layouts: Vec<Table>,
+    /// The first lines of the description of the bits that were read last.
+    open: Vec<Vec<Word>>,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &Line, columns: Columns) {
+        let within = |from: f32, to: f32| -> Vec<Word> {
+            line.line.words.iter().filter(|word| (from..to).contains(&word.x0) && !word.small).cloned().collect()
+        };
+        let (name, description) =
+            (within(columns.name, columns.description), within(columns.description, columns.comment));
+        let key: String = text::join(&name);
+        let addressed = line.line.x0() < columns.name;
+        let what = match address(line) {
+            Some(((first, last), _)) if addressed => What::Msr { first, last },
+            _ if addressed => {
+                let decimal = line.line.words.iter().all(|word| word.x0 >= columns.name || word.text.len() < 4);
+                if !decimal {
+                    self.found.unreadable(line, "an address without a number in hexadecimal digits");
+                }
+                What::More
+            }
+            _ => text::bits(&key).map_or(What::More, What::Bits),
+        };
+        match what {
+            What::Msr { first, last } => {
+                self.close();
+                self.msr(line, &name, first, last);
+            }
+            What::Bits(bits) => {
+                self.close();
+                self.bits(line, bits, description);
+            }
+            What::More if self.open.is_empty() => self.more_of_the_name(&key, line),
+            What::More => {
+                if !description.is_empty() {
+                    self.open.push(description);
+                }
+                if key.starts_with(|c: char| c.is_ascii_digit()) {
+                    self.found.unreadable(line, "bits that are no range");
+                }
+            }
+        }
+    }
+
+    fn msr(&mut self, line: &Line, name: &[Word], first: i64, last: Option<i64>) {
+        let text = text::join(name);
+        let (name, rest) = text.split_once(' ').unwrap_or((&text, ""));
+        let mut row = Row { name: name.into(), number: Some(first), last, place: line.place.clone(), ..Row::default() };
+        let reserved = name.is_empty() || text::is_reserved(name);
+        if reserved {
+            row.reserved = true;
+            row.name = "Reserved".into();
+        }
+        row.aliases.extend(alias(rest));
+        self.msrs.push(row);
+        let kind = Kind::Bits { msr: Some(name.to_string()) };
+        self.layouts.push(Table { kind, title: self.block.title.clone(), complete: true, rows: Vec::new() });
+    }
+
+    fn more_of_the_name(&mut self, text: &str, line: &Line) {
+        let bits_follow = self.layouts.last().is_some_and(|layout| !layout.rows.is_empty());
+        let Some(row) = self.msrs.last_mut().filter(|_| !text.is_empty()) else { return };
+        if bits_follow {
+            if text.starts_with(|c: char| c.is_ascii_digit()) {
+                self.found.unreadable(line, "bits that are no range");
+            }
+        } else if text.starts_with('(') {
+            row.aliases.extend(alias(text));
+        } else if !row.reserved && (row.name.ends_with('_') || text.starts_with('_')) {
+            row.name.push_str(text);
+            if let Some(Table { kind: Kind::Bits { msr }, .. }) = self.layouts.last_mut() {
+                *msr = Some(row.name.clone());
+            }
+        }
+    }
+
+    fn bits(&mut self, line: &Line, bits: Option<[u32; 2]>, description: Vec<Word>) {
+        let Some(layout) = self.layouts.last_mut() else {
+            return self.found.unreadable(line, "bits of no MSR");
+        };
+        let Some(bits) = bits else { return };
+        layout.rows.push(Row { bits: Some(bits), place: line.place.clone(), ..Row::default() });
+        self.open.push(description);
+    }
+
+    /// Names the bits that were read last.
+    fn close(&mut self) {
+        let lines = std::mem::take(&mut self.open);
+        let Some(row) = self.layouts.last_mut().and_then(|layout| layout.rows.last_mut()).filter(|_| !lines.is_empty())
+        else {
+            return;
+        };
+        let mut words: Vec<Word> = Vec::new();
+        for line in lines {
+            let y = |words: &[Word]| words.last().map_or(0.0, Word::middle);
+            if !words.is_empty() && (y(&line) - y(&words) > 12.5 || y(&line) < y(&words)) {
+                break;
+            }
+            words.extend(line);
+        }
+        row.name = title(&text::join(&words));
+        row.reserved = row.name.is_empty() || text::is_reserved(&row.name);
+        if row.name.is_empty() {
+            row.name = "Reserved".into();
+        }
+    }
+}
+
+/// The former names in "(TSC)" and "(BIOS_SIGN/BBL_CR_D3)".
+fn alias(text: &str) -> Vec<String> {
+    let inner = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
+    let ok = |name: &&str| name.len() > 2 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    inner.split(['/', ',', ' ']).map(str::trim).filter(ok).map(str::to_string).collect()
+}
+
+/// "Lock bit" of "Lock bit (R/WO): (1 = locked)".
+fn title(description: &str) -> String {
+    let mut text = text::first_sentence(description.split(": ").next().unwrap_or(description));
+    if let Some(at) = text.rfind(" (")
+        && text
+            .get(at..)
+            .is_some_and(|access| access.chars().all(|c| "( )/".contains(c) || "RWOLriteonlydSC0".contains(c)))
+    {
+        text.truncate(at);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_of_bits() {
+        assert_eq!(title("Lock bit (R/WO): (1 = locked). When set"), "Lock bit");
+        assert_eq!(title("APIC Base (R/W)"), "APIC Base");
+        assert_eq!(title("Branch Barrier (IBPB). More"), "Branch Barrier (IBPB)");
+    }
+
+    #[test]
+    fn former_names() {
+        assert_eq!(alias("(BIOS_SIGN/BBL_CR_D3)"), ["BIOS_SIGN", "BBL_CR_D3"]);
+        assert_eq!(alias("(MSR_PLATFORM_ID )"), ["MSR_PLATFORM_ID"]);
+    }
+}
