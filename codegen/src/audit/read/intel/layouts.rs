@@ -19,14 +19,14 @@ pub fn read(block: &Block, found: &mut Found) {
         .iter()
         .flat_map(|part| &part.lines)
         .any(|line| line.line.words.first().is_some_and(|word| text::bits(&word.text).is_some()));
-    let bytes = block.title.contains("Region") || block.title.contains("Area") || block.title.contains("Descriptor");
+    let bytes = ["Region", "Area", "Descriptor", "Header"].iter().any(|memory| block.title.contains(memory));
     if !is_bits || bytes {
         return;
     }
     let mut rows = Vec::new();
-    for row in block.rows(|key| text::bits(key).is_some(), found) {
+    for row in block.rows(|key| key_of(key).is_some(), found) {
         // Bits that no processor has beyond the widest address.
-        let Some(Some(bits)) = text::bits(&row.key) else { continue };
+        let Some((Some(bits), aliases)) = key_of(&row.key) else { continue };
         let name = name(&row, block);
         if name.is_empty() {
             found.unreadable(&row.line, "no name");
@@ -35,6 +35,7 @@ pub fn read(block: &Block, found: &mut Found) {
         let reserved = text::is_reserved(&name);
         rows.push(source::Row {
             name,
+            aliases,
             bits: Some(bits),
             reserved,
             place: row.line.place.clone(),
@@ -42,6 +43,16 @@ pub fn read(block: &Block, found: &mut Found) {
         });
     }
     found.tables.push(Table { kind, title: block.title.clone(), complete: true, rows });
+}
+
+/// The bits of "31:17", and what else it calls them: "3 (PWT)".
+fn key_of(key: &str) -> Option<(Option<[u32; 2]>, Vec<String>)> {
+    if let Some(bits) = text::bits(key) {
+        return Some((bits, Vec::new()));
+    }
+    let (key, alias) = key.strip_suffix(')')?.split_once(" (")?;
+    let letters = alias.chars().all(|c| c.is_ascii_uppercase());
+    Some((text::bits(key).filter(|_| letters)?, vec![alias.to_string()]))
 }
 
 /// The column of names, or the first sentence of the description.
@@ -52,7 +63,10 @@ fn name(row: &Row, block: &Block) -> String {
     let paragraphs = row.paragraphs(0, block);
     // "Reserved (except for CS)" stands above what the bit is for CS.
     let paragraph = paragraphs.iter().find(|paragraph| !paragraph.contains("except for")).or(paragraphs.first());
-    text::first_sentence(paragraph.map_or("", |paragraph| without_exception(paragraph)))
+    let paragraph = paragraph.map_or("", |paragraph| without_exception(paragraph));
+    // Of a list the first item.
+    let paragraph = paragraph.trim_start_matches(['•', ' ']).split(" • ").next().unwrap_or_default();
+    text::first_sentence(paragraph)
 }
 
 fn without_exception(text: &str) -> &str {

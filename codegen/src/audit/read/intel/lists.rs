@@ -4,12 +4,13 @@ use super::Found;
 use super::lines::Line;
 use super::tables::is_heading;
 use super::text;
+use crate::audit::read::pdf::Word;
 use crate::audit::source::{Kind, Row, Table};
 
-/// What of an item begins a list's text: more than a line is not needed to know its bits, its name is the sentence.
+/// An item of a list.
 #[derive(Debug)]
 struct Item {
-    text: String,
+    words: Vec<Word>,
     line: Line,
 }
 
@@ -20,6 +21,8 @@ pub fn read(pages: &[Vec<Line>], found: &mut Found) {
     // The paragraph at the left margin, which says what the list below it is about.
     let mut paragraph = String::new();
     let mut in_list = false;
+    // Whether the section has no list yet.
+    let mut fresh = true;
     let appendix = |line: &&Line| line.place.printed.as_ref().is_some_and(|printed| printed.starts_with("A-"));
     for page in pages {
         let Some(margin) = page.iter().map(|line| line.line.x0()).reduce(f32::min) else { continue };
@@ -30,24 +33,24 @@ pub fn read(pages: &[Vec<Line>], found: &mut Found) {
                 heading = text::join(line.line.words.iter().skip(1));
                 paragraph.clear();
                 in_list = false;
+                fresh = true;
             } else if matches!(first.text.as_str(), "•" | "—" | "–") {
                 if !in_list {
                     in_list = true;
-                    if let Some(msr) = capability(&paragraph) {
-                        lists.push((msr, heading.clone(), Vec::new()));
-                    } else {
-                        lists.push((String::new(), String::new(), Vec::new()));
+                    // What introduces nothing, a table for one, interrupts a list only.
+                    if paragraph.trim_end().ends_with(':') || fresh {
+                        lists.push((capability(&paragraph).unwrap_or_default(), heading.clone(), Vec::new()));
                     }
+                    fresh = false;
                     paragraph.clear();
                 }
                 if let Some((_, _, items)) = lists.last_mut() {
-                    let text = text::join(line.line.words.iter().skip(1));
-                    items.push(Item { text, line: line.clone() });
+                    let words = line.line.words.iter().skip(1).cloned().collect();
+                    items.push(Item { words, line: line.clone() });
                 }
             } else if x0 > margin + 10.0 {
                 if let Some(item) = lists.last_mut().filter(|_| in_list).and_then(|(_, _, items)| items.last_mut()) {
-                    item.text.push(' ');
-                    item.text.push_str(&line.line.text());
+                    item.words.extend(line.line.words.iter().cloned());
                 }
             } else if first.text.strip_suffix('.').is_some_and(|mark| mark.bytes().all(|b| b.is_ascii_digit())) {
                 // Notes fill the rest of the page.
@@ -64,25 +67,35 @@ pub fn read(pages: &[Vec<Line>], found: &mut Found) {
         }
     }
     for (msr, title, items) in lists.into_iter().filter(|(msr, ..)| !msr.is_empty()) {
-        let rows: Vec<Row> = items.iter().flat_map(rows).collect();
+        let mut rows: Vec<Row> = items.iter().flat_map(rows).collect();
+        let parts: Vec<_> = rows.iter().filter_map(|row| row.bits).collect();
+        // "Bits 8:6 report …", whose own items are about a bit each.
+        rows.retain(|row| {
+            let Some([high, low]) = row.bits else { return false };
+            high == low || !(low..=high).all(|bit| parts.contains(&[bit, bit]))
+        });
         if !rows.is_empty() {
             found.tables.push(Table { kind: Kind::Bits { msr: Some(msr) }, title, complete: false, rows });
         }
     }
 }
 
-/// The MSR that a paragraph begins with.
+/// The MSR that a paragraph is about: "The IA32_VMX_MISC MSR (index 485H) …", or the first one.
 fn capability(paragraph: &str) -> Option<String> {
     if !paragraph.trim_end().ends_with(':') {
         return None;
     }
-    let word = paragraph.split_whitespace().find(|word| word.starts_with("IA32_"))?;
+    let words: Vec<&str> = paragraph.split_whitespace().collect();
+    let about = words.windows(3).find(|words| matches!(words, [_, "MSR", "(index"])).and_then(|words| words.first());
+    let word = about.or(words.iter().find(|word| word.starts_with("IA32_")))?;
     word.starts_with("IA32_VMX_").then(|| word.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string())
 }
 
 /// The rows of "Bits 4:0 report …", "If bit 5 is read as 1, …", "Bits 13:9 and bit 31 are reserved …".
 fn rows(item: &Item) -> Vec<Row> {
-    let text = item.text.as_str();
+    // Marks of notes apart.
+    let text = text::join(item.words.iter().filter(|word| !word.small || word.text.len() > 2 || word.height() > 9.5));
+    let text = text.as_str();
     let lower = text.to_lowercase();
     let Some(rest) = ["the values of ", "if ", ""].iter().find_map(|start| {
         let rest = lower.strip_prefix(start)?;
@@ -111,7 +124,7 @@ fn rows(item: &Item) -> Vec<Row> {
     let skipped: usize = words.iter().take(used).map(|word| word.len() + 1).sum();
     let told = text.get((start + skipped).min(text.len())..).unwrap_or_default();
     let name = text::first_sentence(told.strip_prefix("is read as 1, ").unwrap_or(told));
-    let reserved = name.contains("reserved") || name.starts_with("is always 0");
+    let reserved = ["are reserved", "is reserved", "is always 0"].iter().any(|nothing| name.starts_with(nothing));
     let row =
         |bits| Row { name: name.clone(), bits: Some(bits), reserved, place: item.line.place.clone(), ..Row::default() };
     ranges.into_iter().map(row).collect()

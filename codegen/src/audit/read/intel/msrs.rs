@@ -19,8 +19,10 @@ struct Columns {
 
 /// What a line is.
 enum What {
-    /// The first line of an MSR.
-    Msr { first: i64, last: Option<i64> },
+    /// The first line of an MSR, or of a range of them; the last one may stand on the next line.
+    Msr { first: i64, last: Option<i64>, range: bool },
+    /// The first line of an MSR whose address goes on in the next line: "C000_", "0081H".
+    Upper(String),
     /// The first line of bits.
     Bits(Option<[u32; 2]>),
     /// Another.
@@ -32,7 +34,8 @@ pub fn read(block: &Block, found: &mut Found) {
     if block.title != "IA-32 Architectural MSRs" {
         return;
     }
-    let mut reader = Reader { block, found, msrs: Vec::new(), layouts: Vec::new(), open: Vec::new() };
+    let mut reader =
+        Reader { block, found, msrs: Vec::new(), layouts: Vec::new(), open: Vec::new(), upper: None, range: false };
     let mut columns = None;
     for part in &block.parts {
         columns = Columns::of(part).or(columns);
@@ -53,7 +56,7 @@ impl Columns {
         let common = common_starts(&part.lines);
         // Where the word behind the two numbers begins; or, on a page without an MSR, bits.
         let name = part.lines.iter().find_map(|line| {
-            let (_, at) = address(line)?;
+            let at = address(line).map(|address| address.words).or(upper(line).map(|_| 1))?;
             line.line.words.get(at).map(|word| word.x0)
         });
         let bits = || {
@@ -71,26 +74,43 @@ impl Columns {
     }
 }
 
-/// The addresses at the beginning of a line, and at which word they end: `10H 16 …`, or a range.
-fn address(line: &Line) -> Option<((i64, Option<i64>), usize)> {
+/// The addresses at the beginning of a line.
+struct Address {
+    first: i64,
+    last: Option<i64>,
+    /// "180H-": the last one is on the next line.
+    open: bool,
+    /// How many words they take, the decimal ones included.
+    words: usize,
+}
+
+/// `10H 16 …`, or a range.
+fn address(line: &Line) -> Option<Address> {
     let words: Vec<&str> = line.line.words.iter().map(|word| word.text.as_str()).collect();
+    let dashes = ['-', '–'];
     let is_dash = |word: &str| matches!(word, "-" | "–" | "to" | "through");
     let first = words.first()?;
-    let (mut numbers, mut at) = match first.split_once(['-', '–']) {
-        Some((first, last)) if !last.is_empty() => ((text::hex(first)?, Some(text::hex(last)?)), 1),
-        _ => ((text::hex(first.trim_end_matches(['-', '–']))?, None), 1),
-    };
-    let dashed = first.ends_with(['-', '–']);
-    if dashed || words.get(at).is_some_and(|word| is_dash(word)) {
-        let last = at + usize::from(!dashed);
-        numbers.1 = Some(text::hex(words.get(last)?)?);
-        at = last + 1;
+    let (start, end) = first.split_once(dashes).unwrap_or((first, ""));
+    let mut address = Address { first: text::hex(start)?, last: None, open: false, words: 1 };
+    if !end.is_empty() {
+        address.last = Some(text::hex(end)?);
+    } else if first.ends_with(dashes) || words.get(1).is_some_and(|word| is_dash(word)) {
+        let at = if first.ends_with(dashes) { 1 } else { 2 };
+        address.last = words.get(at).and_then(|word| text::hex(word));
+        address.open = address.last.is_none();
+        address.words = if address.open { at } else { at + 1 };
     }
     let is_decimal = |word: &str| word.chars().all(|c| c.is_ascii_digit() || ",-–".contains(c));
-    while words.get(at).is_some_and(|word| is_decimal(word)) {
-        at += 1;
+    while words.get(address.words).is_some_and(|word| is_decimal(word)) {
+        address.words += 1;
     }
-    Some((numbers, at))
+    Some(address)
+}
+
+/// "C000_", the upper half of an address.
+fn upper(line: &Line) -> Option<String> {
+    let digits = line.line.words.first()?.text.strip_suffix('_')?;
+    (digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_hexdigit())).then(|| digits.to_string())
 }
 
 struct Reader<'a> {
@@ -100,6 +120,10 @@ struct Reader<'a> {
     layouts: Vec<Table>,
     /// The first lines of the description of the bits that were read last.
     open: Vec<Vec<Word>>,
+    /// The upper half of the last MSR's address.
+    upper: Option<String>,
+    /// Whether the last MSR is the first of a range whose end is not known yet.
+    range: bool,
 }
 
 impl Reader<'_> {
@@ -112,20 +136,39 @@ impl Reader<'_> {
         let key: String = text::join(&name);
         let addressed = line.line.x0() < columns.name;
         let what = match address(line) {
-            Some(((first, last), _)) if addressed => What::Msr { first, last },
-            _ if addressed => {
-                let decimal = line.line.words.iter().all(|word| word.x0 >= columns.name || word.text.len() < 4);
-                if !decimal {
-                    self.found.unreadable(line, "an address without a number in hexadecimal digits");
+            Some(address) if addressed && self.upper.is_some() => {
+                self.lower(line, address.first);
+                What::More
+            }
+            Some(address) if addressed && self.range => {
+                self.range = false;
+                if let Some(row) = self.msrs.last_mut() {
+                    row.last = Some(address.first);
                 }
                 What::More
             }
+            Some(Address { first, last, open: range, .. }) if addressed => What::Msr { first, last, range },
+            _ if addressed => match upper(line) {
+                Some(upper) => What::Upper(upper),
+                None => {
+                    if line.line.words.iter().any(|word| word.x0 < columns.name && word.text.len() > 3) {
+                        self.found.unreadable(line, "an address that is no number in hexadecimal digits");
+                    }
+                    What::More
+                }
+            },
             _ => text::bits(&key).map_or(What::More, What::Bits),
         };
         match what {
-            What::Msr { first, last } => {
+            What::Msr { first, last, range } => {
                 self.close();
-                self.msr(line, &name, first, last);
+                self.msr(line, &name, Some(first), last);
+                self.range = range;
+            }
+            What::Upper(upper) => {
+                self.close();
+                self.msr(line, &name, None, None);
+                self.upper = Some(upper);
             }
             What::Bits(bits) => {
                 self.close();
@@ -143,16 +186,30 @@ impl Reader<'_> {
         }
     }
 
-    fn msr(&mut self, line: &Line, name: &[Word], first: i64, last: Option<i64>) {
+    /// The lower half of the last MSR's address.
+    fn lower(&mut self, line: &Line, lower: i64) {
+        let upper = self.upper.take().and_then(|upper| i64::from_str_radix(&upper, 16).ok());
+        match (upper, self.msrs.last_mut()) {
+            (Some(upper), Some(row)) if (0..0x1_0000).contains(&lower) => row.number = Some(upper << 16 | lower),
+            _ => self.found.unreadable(line, "the lower half of an address without an upper one"),
+        }
+    }
+
+    fn msr(&mut self, line: &Line, name: &[Word], first: Option<i64>, last: Option<i64>) {
+        if self.upper.take().is_some() || std::mem::take(&mut self.range) {
+            self.found.unreadable(line, "the address of the MSR above ends on another line, which was not found");
+        }
         let text = text::join(name);
         let (name, rest) = text.split_once(' ').unwrap_or((&text, ""));
-        let mut row = Row { name: name.into(), number: Some(first), last, place: line.place.clone(), ..Row::default() };
+        let mut row = Row { name: name.into(), number: first, last, place: line.place.clone(), ..Row::default() };
         let reserved = name.is_empty() || text::is_reserved(name);
         if reserved {
             row.reserved = true;
             row.name = "Reserved".into();
         }
-        row.aliases.extend(alias(rest));
+        if !reserved {
+            row.aliases.extend(alias(rest));
+        }
         self.msrs.push(row);
         let kind = Kind::Bits { msr: Some(name.to_string()) };
         self.layouts.push(Table { kind, title: self.block.title.clone(), complete: true, rows: Vec::new() });
@@ -216,7 +273,9 @@ fn alias(text: &str) -> Vec<String> {
 
 /// "Lock bit" of "Lock bit (R/WO): (1 = locked)".
 fn title(description: &str) -> String {
-    let mut text = text::first_sentence(description.split(": ").next().unwrap_or(description));
+    // "1: Full width" is about the value.
+    let name = description.split(": ").next().filter(|name| name.len() > 2).unwrap_or(description);
+    let mut text = text::first_sentence(name);
     if let Some(at) = text.rfind(" (")
         && text
             .get(at..)

@@ -125,7 +125,7 @@ fn whole_title(mut title: String, lines: &[Line]) -> (String, &[Line]) {
 fn is_head(line: &Line) -> bool {
     const WORDS: &str = "Bit Bits Position Position(s) Positions Name Names Description Field Fields Content Contents Note Notes \
         Index Encoding Basic Exit Reason Error Number Register Address Architectural MSR MSRs / (Former Name) MSR/Bit Hex Dec \
-        Dec. Decimal Comment Comments Value Value(s) Values Meaning Component Offset Scope Model Avail.";
+        Dec. Decimal At Reset Comment Comments Value Value(s) Values Meaning Component Offset Scope Model Avail.";
     line.line.words.iter().all(|word| WORDS.split_whitespace().any(|known| known == word.text))
 }
 
@@ -153,8 +153,14 @@ pub fn is_heading(line: &Line) -> bool {
 fn part(lines: &[Line]) -> (Part, &[Line]) {
     let (head, rest) = lines.split_at(lines.iter().take_while(|line| is_head(line)).count());
     let left = head.iter().chain(rest.first()).map(|line| line.line.x0()).fold(f32::MAX, f32::min);
-    let ends =
-        |line: &Line| line.line.x0() < left - LEFT || is_notes(line) || title(line).is_some() || is_heading(line);
+    // Cells that are centred may begin farther to the left, but then others stand beside them.
+    let others: Vec<f32> = head.iter().flat_map(starts).filter(|start| *start > left + SLACK).collect();
+    let beside = |line: &Line| {
+        let is_cell = |start: &f32| others.iter().any(|other| (other - start).abs() <= SLACK);
+        starts(line).iter().any(is_cell) || line.line.words.first().is_some_and(|word| text::hex(&word.text).is_some())
+    };
+    let below = |line: &Line| line.line.x0() < left - LEFT && !beside(line);
+    let ends = |line: &Line| below(line) || is_notes(line) || title(line).is_some() || is_heading(line);
     let (body, rest) = rest.split_at(rest.iter().take_while(|line| !ends(line)).count());
     (Part { columns: columns(head, body), lines: body.to_vec() }, rest)
 }

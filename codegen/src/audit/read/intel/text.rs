@@ -9,7 +9,8 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a Word>) -> String {
     for word in words {
         if let Some(last) = last {
             let same_line = (last.middle() - word.middle()).abs() < 5.0;
-            if same_line || !last.text.ends_with('-') || last.text.len() == 1 {
+            let hyphen = last.text.ends_with('-') && last.text.len() > 1;
+            if same_line || !(hyphen || is_cut(&last.text, &word.text)) {
                 text.push(' ');
             }
         }
@@ -17,6 +18,13 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a Word>) -> String {
         last = Some(word);
     }
     text
+}
+
+/// Whether the name of an MSR goes on in the next line: "IA32_PERF_GLOBA", "L_CTRL".
+fn is_cut(end: &str, start: &str) -> bool {
+    let name = |text: &str| text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let begins = |text: &str| text.starts_with("IA32_") || text.starts_with("MSR_");
+    begins(end) && name(end) && name(start) && !begins(start) && (end.ends_with('_') || start.contains('_'))
 }
 
 /// The first sentence: what a description is called by. Without its full stop or colon, and without "(see Section 1.2)".
@@ -56,8 +64,9 @@ pub fn bits(text: &str) -> Option<Option<[u32; 2]>> {
     let number = |text: &str| match text {
         "n" => Some(WIDTH - 1),
         "N" => Some(WIDTH),
-        _ if text.len() <= 2 && text.bytes().all(|b| b.is_ascii_digit()) => {
-            text.parse().ok().filter(|&bit: &u32| bit < 64)
+        // Entries of memory have up to 128 bits.
+        _ if text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().ok().filter(|&bit: &u32| bit < 128)
         }
         _ => None,
     };
@@ -125,7 +134,7 @@ mod tests {
         assert_eq!(bits("63:N"), Some(Some([63, 52])));
         assert_eq!(bits("51:N"), Some(None));
         assert_eq!(bits("(MAXPHYADDR - 1):12"), Some(Some([51, 12])));
-        for wrong in ["", "64", "100", "a:b", "1:", "Bits", "N", "-"] {
+        for wrong in ["", "128", "0100", "a:b", "1:", "Bits", "N", "-"] {
             assert_eq!(bits(wrong), None, "{wrong}");
         }
     }
