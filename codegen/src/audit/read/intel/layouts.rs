@@ -20,7 +20,9 @@ pub fn read(block: &Block, found: &mut Found) {
         .flat_map(|part| &part.lines)
         .any(|line| line.line.words.first().is_some_and(|word| text::bits(&word.text).is_some()));
     let bytes = ["Region", "Area", "Descriptor", "Header"].iter().any(|memory| block.title.contains(memory));
-    if !is_bits || bytes {
+    // Tables of MSRs in other chapters have columns of their own.
+    let unknown = block.parts.iter().any(|part| part.columns.len() < 2) && matches!(kind, Kind::Bits { msr: Some(_) });
+    if !is_bits || bytes || unknown {
         return;
     }
     let mut rows = Vec::new();
@@ -91,8 +93,24 @@ fn control(title: &str) -> Option<ControlWord> {
 }
 
 fn is_layout(title: &str) -> bool {
-    let start = ["Format of ", "Exit Qualification for ", "Structure of VMCS Component"];
-    start.iter().any(|start| title.starts_with(start)) || msr(title).is_some() && title.ends_with(" MSR")
+    // Other chapters have formats of their own.
+    const FORMATS: [&str; 12] = [
+        "VM-",
+        "EPT ",
+        "Extended-Page-Table",
+        "Sub-Page-Permission",
+        "Hypervisor-Managed",
+        "Access Rights",
+        "Interruptibility",
+        "Pending-Debug",
+        "Exit Reason",
+        "IDT-Vectoring",
+        "MSR Entry",
+        "Event Identification",
+    ];
+    let format = title.strip_prefix("Format of ").is_some_and(|of| FORMATS.iter().any(|format| of.contains(format)));
+    let start = ["Exit Qualification for ", "Structure of VMCS Component"];
+    format || start.iter().any(|start| title.starts_with(start)) || msr(title).is_some() && title.ends_with(" MSR")
 }
 
 /// The MSR that a title names.

@@ -23,6 +23,8 @@ enum What {
     Msr { first: i64, last: Option<i64>, range: bool },
     /// The first line of an MSR whose address goes on in the next line: "C000_", "0081H".
     Upper(String),
+    /// An MSR whose address is calculated: "C90H+n".
+    Formula,
     /// The first line of bits.
     Bits(Option<[u32; 2]>),
     /// Another.
@@ -34,8 +36,17 @@ pub fn read(block: &Block, found: &mut Found) {
     if block.title != "IA-32 Architectural MSRs" {
         return;
     }
-    let mut reader =
-        Reader { block, found, msrs: Vec::new(), layouts: Vec::new(), open: Vec::new(), upper: None, range: false };
+    let mut reader = Reader {
+        block,
+        found,
+        msrs: Vec::new(),
+        layouts: Vec::new(),
+        open: Vec::new(),
+        upper: None,
+        last: false,
+        full: false,
+        range: false,
+    };
     let mut columns = None;
     for part in &block.parts {
         columns = Columns::of(part).or(columns);
@@ -45,7 +56,11 @@ pub fn read(block: &Block, found: &mut Found) {
         }
         reader.close();
     }
-    let Reader { msrs, layouts, .. } = reader;
+    let Reader { mut msrs, layouts, .. } = reader;
+    // Each has an entry in both.
+    let layouts: Vec<Table> =
+        layouts.into_iter().zip(&msrs).filter(|(_, msr)| msr.number.is_some()).map(|(layout, _)| layout).collect();
+    msrs.retain(|msr| msr.number.is_some());
     found.tables.push(Table { kind: Kind::Msrs, title: block.title.clone(), complete: false, rows: msrs });
     found.tables.extend(layouts.into_iter().filter(|layout| !layout.rows.is_empty()));
 }
@@ -107,6 +122,12 @@ fn address(line: &Line) -> Option<Address> {
     Some(address)
 }
 
+/// "C90H+": the address of as many MSRs as the processor has.
+fn is_formula(line: &Line) -> bool {
+    let first = line.line.words.first().and_then(|word| word.text.split_once('+'));
+    first.is_some_and(|(start, _)| text::hex(start).is_some())
+}
+
 /// "C000_", the upper half of an address.
 fn upper(line: &Line) -> Option<String> {
     let digits = line.line.words.first()?.text.strip_suffix('_')?;
@@ -122,6 +143,10 @@ struct Reader<'a> {
     open: Vec<Vec<Word>>,
     /// The upper half of the last MSR's address.
     upper: Option<String>,
+    /// Whether that is the last address of its range.
+    last: bool,
+    /// Whether the name of the last MSR goes up to the edge of its column.
+    full: bool,
     /// Whether the last MSR is the first of a range whose end is not known yet.
     range: bool,
 }
@@ -131,8 +156,10 @@ impl Reader<'_> {
         let within = |from: f32, to: f32| -> Vec<Word> {
             line.line.words.iter().filter(|word| (from..to).contains(&word.x0) && !word.small).cloned().collect()
         };
+        let edge = columns.description - 15.0;
         let (name, description) =
             (within(columns.name, columns.description), within(columns.description, columns.comment));
+        let is_full = name.last().is_some_and(|word| word.x1 > edge);
         let key: String = text::join(&name);
         let addressed = line.line.x0() < columns.name;
         let what = match address(line) {
@@ -147,9 +174,18 @@ impl Reader<'_> {
                 }
                 What::More
             }
+            // An address beside which no name stands is the end of a range.
+            Some(address) if addressed && name.is_empty() => {
+                match self.msrs.last_mut().filter(|row| row.number.is_some_and(|first| first < address.first)) {
+                    Some(row) => row.last = Some(address.first),
+                    None => self.found.unreadable(line, "an address without a name"),
+                }
+                What::More
+            }
             Some(Address { first, last, open: range, .. }) if addressed => What::Msr { first, last, range },
             _ if addressed => match upper(line) {
                 Some(upper) => What::Upper(upper),
+                None if is_formula(line) => What::Formula,
                 None => {
                     if line.line.words.iter().any(|word| word.x0 < columns.name && word.text.len() > 3) {
                         self.found.unreadable(line, "an address that is no number in hexadecimal digits");
@@ -157,13 +193,24 @@ impl Reader<'_> {
                     What::More
                 }
             },
+            _ if text::is_open_range(&key.replace(' ', "")) => What::Bits(None),
             _ => text::bits(&key).map_or(What::More, What::Bits),
         };
         match what {
             What::Msr { first, last, range } => {
                 self.close();
                 self.msr(line, &name, Some(first), last);
+                self.full = is_full;
                 self.range = range;
+            }
+            What::Formula => {
+                self.close();
+                self.msr(line, &name, None, None);
+            }
+            // Without a name it is the end of a range.
+            What::Upper(upper) if name.is_empty() => {
+                self.upper = Some(upper);
+                self.last = true;
             }
             What::Upper(upper) => {
                 self.close();
@@ -190,7 +237,10 @@ impl Reader<'_> {
     fn lower(&mut self, line: &Line, lower: i64) {
         let upper = self.upper.take().and_then(|upper| i64::from_str_radix(&upper, 16).ok());
         match (upper, self.msrs.last_mut()) {
-            (Some(upper), Some(row)) if (0..0x1_0000).contains(&lower) => row.number = Some(upper << 16 | lower),
+            (Some(upper), Some(row)) if (0..0x1_0000).contains(&lower) => {
+                let number = Some(upper << 16 | lower);
+                *(if std::mem::take(&mut self.last) { &mut row.last } else { &mut row.number }) = number;
+            }
             _ => self.found.unreadable(line, "the lower half of an address without an upper one"),
         }
     }
@@ -201,6 +251,12 @@ impl Reader<'_> {
         }
         let text = text::join(name);
         let (name, rest) = text.split_once(' ').unwrap_or((&text, ""));
+        // In text the mark of a note that these have is a part of the name.
+        let marked = name.strip_prefix("IA32_MC").and_then(|name| name.split_once("_ADDR"));
+        let name = match marked {
+            Some((_, mark)) if !mark.is_empty() => name.trim_end_matches(|c: char| c.is_ascii_digit()),
+            _ => name,
+        };
         let mut row = Row { name: name.into(), number: first, last, place: line.place.clone(), ..Row::default() };
         let reserved = name.is_empty() || text::is_reserved(name);
         if reserved {
@@ -224,7 +280,7 @@ impl Reader<'_> {
             }
         } else if text.starts_with('(') {
             row.aliases.extend(alias(text));
-        } else if !row.reserved && (row.name.ends_with('_') || text.starts_with('_')) {
+        } else if !row.reserved && (row.name.ends_with('_') || text.starts_with('_') || self.full && is_name(text)) {
             row.name.push_str(text);
             if let Some(Table { kind: Kind::Bits { msr }, .. }) = self.layouts.last_mut() {
                 *msr = Some(row.name.clone());
@@ -236,7 +292,10 @@ impl Reader<'_> {
         let Some(layout) = self.layouts.last_mut() else {
             return self.found.unreadable(line, "bits of no MSR");
         };
-        let Some(bits) = bits else { return };
+        let Some(bits) = bits else {
+            layout.complete = false;
+            return;
+        };
         layout.rows.push(Row { bits: Some(bits), place: line.place.clone(), ..Row::default() });
         self.open.push(description);
     }
@@ -262,6 +321,11 @@ impl Reader<'_> {
             row.name = "Reserved".into();
         }
     }
+}
+
+/// Whether it may be the end of a name.
+fn is_name(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
 /// The former names in "(TSC)" and "(BIOS_SIGN/BBL_CR_D3)".

@@ -153,11 +153,13 @@ pub fn is_heading(line: &Line) -> bool {
 fn part(lines: &[Line]) -> (Part, &[Line]) {
     let (head, rest) = lines.split_at(lines.iter().take_while(|line| is_head(line)).count());
     let left = head.iter().chain(rest.first()).map(|line| line.line.x0()).fold(f32::MAX, f32::min);
-    // Cells that are centred may begin farther to the left, but then others stand beside them.
-    let others: Vec<f32> = head.iter().flat_map(starts).filter(|start| *start > left + SLACK).collect();
+    // Cells that are centred may begin farther to the left, but then others stand beside them; and they are no marks of a
+    // list or of a note.
     let beside = |line: &Line| {
-        let is_cell = |start: &f32| others.iter().any(|other| (other - start).abs() <= SLACK);
-        starts(line).iter().any(is_cell) || line.line.words.first().is_some_and(|word| text::hex(&word.text).is_some())
+        let first = line.line.words.first().map_or("", |word| word.text.as_str());
+        let is_cell = first.chars().all(|c| c.is_ascii_alphanumeric() || "_+-–".contains(c)) && first.len() < 12;
+        let is_address = text::hex(first).is_some() || text::hex(&first.replace('_', "H")).is_some();
+        is_address || is_cell && first != "-" && starts(line).get(1).is_some_and(|next| *next > left + SLACK)
     };
     let below = |line: &Line| line.line.x0() < left - LEFT && !beside(line);
     let ends = |line: &Line| below(line) || is_notes(line) || title(line).is_some() || is_heading(line);
@@ -168,7 +170,7 @@ fn part(lines: &[Line]) -> (Part, &[Line]) {
 /// Where the columns begin: where their titles do, or, for titles that are centred, where most cells below do.
 fn columns(head: &[Line], body: &[Line]) -> Vec<f32> {
     let mut columns: Vec<f32> = Vec::new();
-    for start in head.iter().flat_map(starts) {
+    for start in head.iter().flat_map(head_starts) {
         if columns.iter().all(|column| (column - start).abs() > SLACK) {
             columns.push(start);
         }
@@ -187,6 +189,34 @@ fn columns(head: &[Line], body: &[Line]) -> Vec<f32> {
         before = *column;
     }
     columns
+}
+
+/// Where the cells of a head begin. In text a single space may be between two: there their words tell.
+fn head_starts(line: &Line) -> Vec<f32> {
+    const FIRST: [&str; 12] = [
+        "Name",
+        "Description",
+        "Content",
+        "Contents",
+        "Field",
+        "Notes",
+        "Index",
+        "Encoding",
+        "Comment",
+        "Meaning",
+        "At",
+        "Bit",
+    ];
+    const SECOND: [&str; 5] = ["Bit", "Field", "MSR", "MSR/Bit", "Register"];
+    let mut starts = starts(line);
+    for pair in line.line.words.windows(2) {
+        let [before, word] = pair else { continue };
+        if FIRST.contains(&word.text.as_str()) && !SECOND.contains(&before.text.as_str()) && !starts.contains(&word.x0)
+        {
+            starts.push(word.x0);
+        }
+    }
+    starts
 }
 
 /// Where the cells of a line begin.
@@ -265,26 +295,32 @@ impl Block {
                 plain.push(word.clone());
             }
         }
-        // Text has no sizes: there the mark is a part of the word.
-        if marks.is_empty()
-            && let Some(last) = plain.last_mut()
-            && let Some((word, mark)) = self.glued_mark(&last.text)
-        {
-            last.text = word;
-            marks.push(mark);
+        // Text has no sizes: there the mark is a part of the word, behind a punctuation mark or at the end of all.
+        if marks.is_empty() {
+            let last = plain.len().saturating_sub(1);
+            for (index, word) in plain.iter_mut().enumerate() {
+                let Some((stem, glued)) = self.glued_marks(&word.text, index == last) else { continue };
+                marks.extend(glued.split(',').map(str::to_string));
+                word.text = stem;
+            }
         }
         (plain, marks)
     }
 
     /// "(full)" and "14" of "(full)14", but nothing of "CR3".
-    fn glued_mark(&self, word: &str) -> Option<(String, String)> {
+    fn glued_marks(&self, word: &str, is_last: bool) -> Option<(String, String)> {
+        let known = |marks: &str| marks.split(',').all(|mark| self.note(mark).is_some());
+        let split = |at: usize| Some((word.get(..at)?.to_string(), word.get(at..)?.to_string()));
+        let behind = word.rfind([')', '.', ';', '”']).map(|at| at + word.get(at..).map_or(1, first_len));
+        let behind = behind.or_else(|| word.find(',').map(|at| at + 1));
+        if let Some(at) = behind.filter(|&at| at > 2 && word.get(at..).is_some_and(known)) {
+            return split(at);
+        }
         let stem = word.trim_end_matches(|c: char| c.is_ascii_digit());
-        let mark = word.get(stem.len()..)?;
         let register =
-            ["CR", "DR", "XCR", "R", "B", "DPL", "MM", "INT", "EOI_EXIT"].contains(&stem.trim_start_matches('('));
-        let known = self.notes.iter().any(|(known, _)| known == mark);
-        (known && !register && stem.len() > 1 && stem.ends_with(|c: char| c.is_alphabetic() || ").".contains(c)))
-            .then(|| (stem.to_string(), mark.to_string()))
+            ["CR", "DR", "XCR", "R", "B", "DPL", "MM", "INT", "PDPTE"].contains(&stem.trim_start_matches('('));
+        let is_name = !register && stem.len() > 1 && stem.ends_with(char::is_alphabetic);
+        (is_last && is_name && word.get(stem.len()..).is_some_and(known)).then(|| split(stem.len())).flatten()
     }
 
     /// The text of the note with this mark.
@@ -334,14 +370,47 @@ impl Part {
     /// The words of a line by columns.
     pub fn cells(&self, line: &Line) -> Vec<Vec<Word>> {
         let mut cells = vec![Vec::new(); self.columns.len().max(1)];
+        let mut end = f32::MIN;
+        let mut column = 0;
         for word in &line.line.words {
-            let column = self.columns.iter().rposition(|column| *column <= word.x0 + SLACK).unwrap_or(0);
+            let begins = self.columns.iter().rposition(|column| (column - word.x0).abs() <= SLACK);
+            if let Some(begins) = begins.filter(|&begins| begins > column && !word.small) {
+                column = begins;
+            } else if word.x0 - end > GAP && !word.small {
+                // In text cells do not quite begin where their columns do.
+                let distance = |column: &f32| (column - word.x0).abs();
+                let nearest =
+                    self.columns.iter().enumerate().min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b)));
+                column = column.max(nearest.map_or(0, |(nearest, _)| nearest));
+            }
             if let Some(cell) = cells.get_mut(column) {
                 cell.push(word.clone());
+            }
+            end = word.x1;
+        }
+        // In text a single space may be between two cells, and the second a little off its column.
+        const OFF: f32 = 16.0;
+        for column in 1..cells.len() {
+            let start = self.columns.get(column).copied().unwrap_or(f32::MAX);
+            let (Some(before), Some(cell)) = (cells.get(column - 1), cells.get(column)) else { continue };
+            let wide = before.last().is_some_and(|word| word.x1 > start + 2.0 * OFF);
+            if !wide || !cell.is_empty() {
+                continue;
+            }
+            let begins = |word: &Word| (word.x0 - start).abs() <= OFF && word.text.starts_with(char::is_uppercase);
+            if let Some(at) = before.iter().skip(1).position(begins)
+                && let Some(rest) = cells.get_mut(column - 1).map(|before| before.split_off(at + 1))
+                && let Some(cell) = cells.get_mut(column)
+            {
+                *cell = rest;
             }
         }
         cells
     }
+}
+
+fn first_len(text: &str) -> usize {
+    text.chars().next().map_or(1, char::len_utf8)
 }
 
 impl Row {
@@ -364,10 +433,11 @@ impl Row {
             let (x0, y) = line.words.first().map_or((0.0, 0.0), |word| (word.x0, middle(&line.words)));
             left = left.min(x0);
             let goes_on = above.is_some_and(|above| above.place == line.place && y - middle(&above.words) < PITCH);
-            above = Some(line);
             if x0 > left + SLACK {
+                above = None;
                 continue;
             }
+            above = Some(line);
             let (words, _) = block.without_marks(&line.words);
             match paragraphs.last_mut() {
                 Some(last) if goes_on => last.extend(words),

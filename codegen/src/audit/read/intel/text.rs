@@ -14,7 +14,8 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a Word>) -> String {
                 text.push(' ');
             }
         }
-        text.push_str(&word.text);
+        // Where these stand is up to the program that read them.
+        text.extend(word.text.chars().filter(|c| !matches!(c, '®' | '™')));
         last = Some(word);
     }
     text
@@ -60,9 +61,10 @@ pub fn first_sentence(text: &str) -> String {
 pub fn bits(text: &str) -> Option<Option<[u32; 2]>> {
     const WIDTH: u32 = 52;
     let text: String = text.chars().filter(|c| !c.is_whitespace() && !"()[]".contains(*c)).collect();
-    let text = text.replace(['–', '—', '−'], "-").replace("MAXPHYADDR", "N").replace('M', "N").replace("N-1", "n");
+    let text = text.replace(['–', '—', '−'], "-").replace("MAXPHYSADDR", "N").replace("MAXPHYADDR", "N");
+    let text = text.replace('M', "N").replace("N-1", "@");
     let number = |text: &str| match text {
-        "n" => Some(WIDTH - 1),
+        "@" => Some(WIDTH - 1),
         "N" => Some(WIDTH),
         // Entries of memory have up to 128 bits.
         _ if text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit()) => {
@@ -72,7 +74,7 @@ pub fn bits(text: &str) -> Option<Option<[u32; 2]>> {
     };
     let (high, low) = match text.split_once([':', '-']) {
         Some((high, low)) => (number(high)?, number(low)?),
-        None if text == "n" || text == "N" => return None,
+        None if text == "@" || text == "N" => return None,
         None => (number(&text)?, number(&text)?),
     };
     if high == WIDTH - 1 && low == WIDTH {
@@ -80,6 +82,16 @@ pub fn bits(text: &str) -> Option<Option<[u32; 2]>> {
     }
     // Some tables have the lower one first.
     Some(Some([high.max(low), high.min(low)]))
+}
+
+/// Whether it is a range of bits that ends where the processor says: `31:n+1`.
+pub fn is_open_range(text: &str) -> bool {
+    let end = |text: &str| {
+        let (name, more) = text.split_once(['+', '-']).unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        (digits(name) || matches!(name, "n" | "N" | "m" | "M")) && digits(more)
+    };
+    text.split_once(':').is_some_and(|(high, low)| end(high) && end(low)) && bits(text).is_none()
 }
 
 /// A number with an H, as encodings and addresses have it.
@@ -134,6 +146,10 @@ mod tests {
         assert_eq!(bits("63:N"), Some(Some([63, 52])));
         assert_eq!(bits("51:N"), Some(None));
         assert_eq!(bits("(MAXPHYADDR - 1):12"), Some(Some([51, 12])));
+        for range in ["31:n", "n:0", "63:N+32"] {
+            assert!(is_open_range(range) && bits(range).is_none(), "{range}");
+        }
+        assert!(!is_open_range("31:0") && !is_open_range("a:b"));
         for wrong in ["", "128", "0100", "a:b", "1:", "Bits", "N", "-"] {
             assert_eq!(bits(wrong), None, "{wrong}");
         }

@@ -108,8 +108,18 @@ impl Reader<'_> {
     }
 
     fn row(&mut self, name: &[Word], encoding: i64, line: &Line) {
-        let (words, marks) = self.block.without_marks(name);
-        let name = text::join(&words);
+        let (words, mut marks) = self.block.without_marks(name);
+        let mut name = text::join(&words);
+        // "value 31" below "value 2": in text the mark of a note goes on with the number.
+        if let Some((above, _)) = self.rows.last()
+            && let Some((stem, number)) = above.name.rsplit_once(' ')
+            && let Some(next) = number.parse::<u32>().ok().and_then(|number| number.checked_add(1))
+            && let Some(mark) =
+                name.strip_prefix(&format!("{stem} {next}")).filter(|mark| self.block.note(mark).is_some())
+        {
+            marks.push(mark.to_string());
+            name = format!("{stem} {next}");
+        }
         if name.is_empty() {
             return self.found.unreadable(line, "an encoding without a name");
         }

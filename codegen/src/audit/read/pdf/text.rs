@@ -37,7 +37,7 @@ fn lines(text: &str) -> Vec<Line> {
         let above = index.saturating_sub(NEAR)..index;
         let home = below.chain(above.rev()).find(|&other| {
             let words = lines.get(other).map(|line| line.words.as_slice()).unwrap_or_default();
-            marks.iter().all(|mark| words.iter().any(|word| touches(word, mark)))
+            marks.iter().all(|mark| touches(words, mark))
         });
         let Some(home) = home.and_then(|home| lines.get_mut(home)) else { continue };
         let top = home.words.first().map_or(0.0, |word| word.y0) - 1.5;
@@ -55,10 +55,16 @@ fn is_mark(word: &Word) -> bool {
     word.text.len() <= 2 && word.text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whether a mark stands at the end of a word that has none.
-fn touches(word: &Word, mark: &Word) -> bool {
-    let has_none = !word.text.ends_with(|c: char| c.is_ascii_digit());
-    (mark.x0 - word.x1).abs() < 1.5 * COLUMN && has_none && word.text.chars().any(char::is_alphabetic)
+/// Whether a mark stands near the end of a cell that has none. Not right there: a line of its own has other columns.
+fn touches(words: &[Word], mark: &Word) -> bool {
+    const NEAR: f32 = 9.0 * COLUMN;
+    const CELL: f32 = 1.5 * COLUMN;
+    words.iter().enumerate().any(|(index, word)| {
+        let ends_cell = words.get(index + 1).is_none_or(|next| next.x0 - word.x1 > CELL);
+        let has_none = !word.text.ends_with(|c: char| c.is_ascii_digit());
+        let is_text = word.text.chars().any(char::is_alphabetic) && !word.text.starts_with("000");
+        ends_cell && has_none && is_text && (mark.x0 - word.x1).abs() < NEAR
+    })
 }
 
 fn words(line: &str, y: f32) -> Vec<Word> {
