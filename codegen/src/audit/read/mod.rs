@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::source::Source;
 
+mod c_expr;
+mod c_header;
+mod c_header_structs;
+mod c_header_tables;
+
 /// A file to be read.
 pub struct Input<'a> {
     /// Its path, for messages and for programs that want a file.
@@ -60,4 +65,4 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[intel::READER, pdf::UNKNOWN];
+pub const READERS: &[Reader] = &[intel::READER, c_header::READER, pdf::UNKNOWN];
