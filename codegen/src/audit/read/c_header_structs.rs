@@ -274,7 +274,8 @@ impl<'a> Layout<'a> {
         let mut leaves = Vec::new();
         self.descend(field, offset, size, "", 0, &mut leaves)?;
         for (name, at, bits, whole, line) in leaves {
-            let name = if name.is_empty() { "padding".to_owned() } else { name };
+            // A view of the whole member is the member.
+            let name = if bits == size && whole { field.name.clone().unwrap_or(name) } else { name };
             // Parts of a word of which some are bits are all bits of that word.
             let part =
                 !whole || (self.inner(field).is_some_and(|inner| inner.union) && word.bits <= 64 && bits < word.bits);

@@ -204,9 +204,7 @@ fn is_foreign(kind: &Kind, name: &str) -> bool {
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     match kind {
-        Kind::VmcsFields => {
-            has(&["FIELD_TYPE", "FIELD_WIDTH", "_ENCODING"]) || ends(&["_WIDTH", "_MASK_BITS", "_OFFSET", "_HIGH_BIT"])
-        }
+        Kind::VmcsFields => has(&["FIELD_TYPE", "FIELD_WIDTH", "_ENCODING"]) || ends(&["_WIDTH", "_MASK_BITS"]),
         Kind::VmxExits => ends(&["_UNDEFINED", "_LAST_REASON", "_LAST", "_MAX"]),
         Kind::InstructionErrors => ends(&["_NO_ERROR", "_SUCCEED", "_FAIL_INVALID"]),
         Kind::Controls(_) => has(&["ALWAYSON", "SUPPORTED_BITS", "DEFAULT1", "FIXED", "RESERVED"]) || ends(&["_BITS"]),
@@ -236,17 +234,13 @@ fn is_foreign(kind: &Kind, name: &str) -> bool {
         Kind::SvmExits => ends(&["_REASONS", "_LAST", "_MAX"]),
         Kind::Members(_) => ends(&["_SHIFT", "_HI"]) || has(&["INJECTION_BITS"]) || name == "V_TPR_MASK",
         Kind::Bits { .. } => {
-            let parts = [
-                "_SHIFT",
-                "_MULTIPLIER",
-                "_MEM_TYPE_WB",
-                "_RESVD",
-                "_MITIGATIONS_MASK",
-                "_DIRTY_MAX",
-                "_ALWAYS_DIRTY_MASK",
-            ];
-            ends(&parts)
-                || has(&["EVTINJ_TYPE_INTR", "EVTINJ_TYPE_NMI", "EVTINJ_TYPE_EXEPT", "EVTINJ_TYPE_SOFT", "_EXTENT_"])
+            let counts = ["_SHIFT", "_MULTIPLIER", "_MEM_TYPE_WB", "_RESVD", "_DIRTY_MAX"];
+            // Masks of several flags, values of a field, and bits of EPT entries, which are called like capabilities.
+            let several = ["_MITIGATIONS_MASK", "_ACTIVITY_MASK", "_ALWAYS_DIRTY_MASK"];
+            let values = ["EVTINJ_TYPE_INTR", "EVTINJ_TYPE_NMI", "EVTINJ_TYPE_EXEPT", "EVTINJ_TYPE_SOFT"];
+            let entries =
+                ["ABLE_MASK", "_IPAT_BIT", "_ACCESS_BIT", "_DIRTY_BIT", "_VE_BIT", "_RWX_", "_EPT_MT_", "_MISCONFIG_"];
+            ends(&counts) || ends(&several) || has(&values) || has(&entries) || has(&["_EXTENT_"])
         }
     }
 }
@@ -263,6 +257,8 @@ pub(super) fn tables(header: &Header) -> (Vec<Table>, Vec<Unreadable>) {
             let place = Place { line: Some(constant.line), ..Place::default() };
             let row = constant.value.clone().and_then(|value| row(family, constant, value));
             match row {
+                // What a program calls reserved it has no use for; that says nothing of the hardware.
+                Ok(Some(row)) if row.reserved => {}
                 Ok(Some(row)) => rows.push(Row { place, ..row }),
                 Ok(None) => {}
                 Err(why) => unreadable.push(Unreadable { place, text: constant.name.to_owned(), why }),
@@ -326,10 +322,22 @@ fn belongs(family: &Family, constant: &Constant, all: &[Constant]) -> bool {
         _ => false,
     };
     let prefix = family.prefixes.iter().any(|prefix| constant.name.starts_with(prefix));
-    place
-        && prefix
-        && !is_foreign(&family.kind, constant.name)
-        && (family.kind != Kind::Msrs || is_address(constant, all))
+    place && prefix && !is_foreign(&family.kind, constant.name) && is_value(family, constant, all)
+}
+
+/// Whether a constant that is called like one of a table has a value of that table, and not the number of a bit.
+fn is_value(family: &Family, constant: &Constant, all: &[Constant]) -> bool {
+    let number_of_bit = || {
+        let of = constant.name.strip_suffix("_BIT");
+        of.is_some_and(|name| all.iter().any(|other| other.name == name))
+    };
+    match family.kind {
+        Kind::Msrs => is_address(constant, all),
+        Kind::Bits { .. } | Kind::Controls(_) => !number_of_bit(),
+        // Macros have no enumeration that says what they are; encodings have 15 bits.
+        Kind::VmcsFields => family.place != In::Macros || matches!(constant.value, Ok(0..=0xffff) | Err(_)),
+        _ => true,
+    }
 }
 
 /// Whether a macro that begins like an MSR is one, and no bit of one: addresses are written in hexadecimal, or made of
@@ -439,7 +447,7 @@ fn ranges(mut rows: Vec<Row>) -> Vec<Row> {
 /// The tables of a structure that is an area of the VMCB or the VMSA, or both areas of the VMCB.
 fn members<'a>(layout: &Layout<'a>, of: &'a Struct) -> Result<Vec<Table>, Unreadable> {
     let named = |name: &str| of.names.iter().any(|own| own == name);
-    let areas: &[(Area, u64, u64)] = if named("vmcb_control_area") {
+    let areas: &[(Area, i64, i64)] = if named("vmcb_control_area") {
         &[(Area::Control, 0, 0x400)]
     } else if named("vmcb_save_area") {
         &[(Area::Save, 0, 0xc00)]
@@ -455,23 +463,48 @@ fn members<'a>(layout: &Layout<'a>, of: &'a Struct) -> Result<Vec<Table>, Unread
         text: format!("struct {}", of.names[0]),
         why: fault.message,
     })?;
-    let table = |(area, start, end): &(Area, u64, u64)| Table {
-        kind: Kind::Members(*area),
-        title: of.names[0].clone(),
-        complete: false,
-        rows: leaves
-            .iter()
-            .filter(|leaf| (*start..*end).contains(&leaf.offset))
-            .map(|leaf| Row {
-                name: leaf.name.clone(),
-                number: i64::try_from(leaf.offset - start).ok(),
-                size: Some(leaf.size),
-                bits: leaf.bits,
-                reserved: is_reserved(&leaf.name),
-                place: Place { line: Some(leaf.line), ..Place::default() },
-                ..Row::default()
-            })
-            .collect(),
-    };
-    Ok(areas.iter().map(table).collect())
+    let rows = leaves.iter().filter(|leaf| !is_reserved(&leaf.name) && !is_unused(&leaf.name)).map(|leaf| Row {
+        name: leaf.name.clone(),
+        number: i64::try_from(leaf.offset).ok(),
+        size: Some(leaf.size),
+        bits: leaf.bits,
+        place: Place { line: Some(leaf.line), ..Place::default() },
+        ..Row::default()
+    });
+    let (mut words, members): (Vec<Row>, Vec<Row>) =
+        rows.partition(|row| row.bits.is_some() && word(&row.name).is_some());
+    let table = |kind, title: &str, rows| Table { kind, title: title.to_owned(), complete: false, rows };
+    let mut tables: Vec<_> = areas
+        .iter()
+        .map(|(area, start, end)| {
+            let inside = members.iter().filter_map(|row| {
+                let number = row.number.filter(|number| (*start..*end).contains(number))? - start;
+                Some(Row { number: Some(number), ..row.clone() })
+            });
+            table(Kind::Members(*area), &of.names[0], inside.collect())
+        })
+        .collect();
+    // Words that have a table of their own in the manual.
+    while let Some(title) = words.first().and_then(|row| word(&row.name)) {
+        let (rows, others) = words.into_iter().partition(|row| word(&row.name) == Some(title));
+        let rows = Vec::into_iter(rows).map(|row| Row { number: None, size: None, ..row }).collect();
+        tables.push(table(Kind::Bits { msr: None }, title, rows));
+        words = others;
+    }
+    Ok(tables)
+}
+
+/// The title of the table of a word's bits.
+fn word(name: &str) -> Option<&'static str> {
+    match name.split('.').next()? {
+        "cleanbits" => Some("VMCB Clean Field"),
+        "event_inj" | "exit_int_info" => Some("Event Injection"),
+        _ => None,
+    }
+}
+
+/// Structures have the same members for every segment register; those of descriptor tables have less.
+fn is_unused(name: &str) -> bool {
+    let table = ["gdtr.", "idtr."].iter().find_map(|register| name.strip_prefix(register));
+    table.is_some_and(|member| member.starts_with("sel") || member.starts_with("attr"))
 }

@@ -12,6 +12,7 @@ mod c_expr;
 mod c_header;
 mod c_header_structs;
 mod c_header_tables;
+mod rust_consts;
 
 /// A file to be read.
 pub struct Input<'a> {
@@ -65,4 +66,4 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[intel::READER, c_header::READER, pdf::UNKNOWN];
+pub const READERS: &[Reader] = &[intel::READER, c_header::READER, rust_consts::READER, pdf::UNKNOWN];
