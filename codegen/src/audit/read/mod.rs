@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 
 use super::source::Source;
 
+mod amd;
+mod amd_control;
+mod amd_rows;
 mod c_expr;
 mod c_header;
 mod c_header_structs;
 mod c_header_tables;
+mod export;
+mod export_facts;
 mod rust_consts;
 
 /// A file to be read.
@@ -66,4 +71,4 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[intel::READER, c_header::READER, rust_consts::READER, pdf::UNKNOWN];
+pub const READERS: &[Reader] = &[intel::READER, c_header::READER, rust_consts::READER, export::READER, amd::READER, pdf::UNKNOWN];
