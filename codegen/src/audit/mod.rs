@@ -3,5 +3,13 @@
 //! A reader in [`read`] turns a document into a [`source::Source`]: its tables, as it has them. What is compared knows
 //! nothing of where a row came from but its [`source::Place`].
 
+pub mod compare;
+mod names;
+mod open;
 pub mod read;
+pub mod report;
 pub mod source;
+
+pub use compare::Comparison;
+pub use open::open;
+pub use report::{Format, Report};

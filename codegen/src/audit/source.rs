@@ -112,6 +112,8 @@ pub struct Row {
     pub reserved: bool,
     /// The condition of a footnote: "This field exists only on processors that …".
     pub condition: Option<String>,
+    /// Whether a control belongs to the default1 class, where the document says so.
+    pub default1: Option<bool>,
     /// Where it stands.
     pub place: Place,
 }

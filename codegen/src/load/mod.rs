@@ -17,6 +17,8 @@ use std::path::Path;
 use crate::diagnostics::{Diagnostic, Diagnostics};
 use crate::model::{ModuleId, Spec, Vendor};
 use files::{Files, Home};
+#[cfg(feature = "cli")]
+pub(crate) use nearest::edits;
 pub(crate) use nearest::nearest;
 use row::{Context, Row, read_file};
 

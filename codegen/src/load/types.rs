@@ -1,7 +1,8 @@
 //! Rows of tables that any vendor may have, and what all rows share.
 
 use crate::model::{
-    Cite, CpuidPlace, CpuidRegister, Enum, EnumValue, Head, Layout, LayoutField, Manual, ModuleId, Msr,
+    Cite, Confirmed, CpuidPlace, CpuidRegister, Enum, EnumValue, Excuse, Head, Layout, LayoutField, Manual, ModuleId,
+    Msr,
 };
 
 use super::row::Row;
@@ -43,14 +44,36 @@ pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
         (None, Some(parent)) => Some(parent.clone()),
         (None, None) => row.missing("cite", None),
     };
+    let (confirmed, excuses) = (list(row, "confirmed", confirmed), list(row, "excuse", excuse));
     let span = row.span;
-    Some(Head { name: name?, manual_name: manual_name?.value, cite: own?, note, aliases, span })
+    Some(Head { name: name?, manual_name: manual_name?.value, cite: own?, note, aliases, confirmed, excuses, span })
 }
 
 fn cite(row: &mut Row) -> Option<Cite> {
     let (doc, title) = (row.need_string("doc"), row.need_string("title"));
     let (page, unchecked) = (row.string("page"), row.text("unchecked"));
     Some(Cite { doc: doc?, title: title?.value, page, unchecked })
+}
+
+fn confirmed(row: &mut Row) -> Option<Confirmed> {
+    let (doc, title) = (row.need_string("doc"), row.need_string("title"));
+    let (page, date) = (row.string("page"), row.need_string("date"));
+    Some(Confirmed { doc: doc?, title: title?.value, page, date: date? })
+}
+
+fn excuse(row: &mut Row) -> Option<Excuse> {
+    let (doc, reason) = (row.need_string("doc"), row.need_string("reason"));
+    Some(Excuse { doc: doc?, reason: reason?.value })
+}
+
+/// The tables of `key = [{ … }]`.
+fn list<T>(row: &mut Row, key: &'static str, load: impl Fn(&mut Row) -> Option<T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for mut item in row.rows(key) {
+        all.extend(load(&mut item));
+        item.finish();
+    }
+    all
 }
 
 /// The value that reserved bits or bytes must have, if they are reserved.

@@ -18,7 +18,7 @@ pub use intel::{
 };
 pub use map::{ExitMap, MemberRef, StateMap};
 pub use registry::{CLEAN_MEMBER, CLEAN_TYPE, Type, Types};
-pub use row::{Cite, Head, Manual};
+pub use row::{Cite, Confirmed, Excuse, Head, Manual};
 pub use source::{FileId, Sources, Span, Spanned};
 pub use types::{BitRange, CpuidPlace, CpuidRegister, Enum, EnumValue, Layout, LayoutField, Msr};
 pub use vendor::{Module, ModuleId, Vendor};

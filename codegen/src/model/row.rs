@@ -15,6 +15,10 @@ pub struct Head {
     pub note: Option<String>,
     /// Other names.
     pub aliases: Vec<Spanned<String>>,
+    /// Documents in which an audit found the row.
+    pub confirmed: Vec<Confirmed>,
+    /// Documents that say otherwise, and are wrong.
+    pub excuses: Vec<Excuse>,
     /// The whole row.
     pub span: Span,
 }
@@ -37,6 +41,28 @@ pub struct Cite {
     pub page: Option<Spanned<String>>,
     /// Why nobody compared the row with the document itself.
     pub unchecked: Option<String>,
+}
+
+/// A document in which an audit found a row as it stands.
+#[derive(Clone, Debug)]
+pub struct Confirmed {
+    /// The `id` of a `[[manual]]`.
+    pub doc: Spanned<String>,
+    /// The title of the table.
+    pub title: String,
+    /// The page.
+    pub page: Option<Spanned<String>>,
+    /// The day of the audit.
+    pub date: Spanned<String>,
+}
+
+/// Why a row differs from a document and is right all the same.
+#[derive(Clone, Debug)]
+pub struct Excuse {
+    /// The `id` of a `[[manual]]`, or `*` for any.
+    pub doc: Spanned<String>,
+    /// Why.
+    pub reason: String,
 }
 
 /// `[[manual]]`: a document that citations point at.

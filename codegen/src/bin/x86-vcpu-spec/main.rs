@@ -1,5 +1,6 @@
 //! `x86-vcpu-spec`: checks the hardware tables of `x86_vcpu`, shows what they become, and exports them.
 
+mod audit;
 mod check;
 mod compile;
 mod completions;
@@ -47,6 +48,8 @@ enum Command {
     Export(export::Arguments),
     /// Say what differs between two versions of the tables, and what that means for the API.
     Diff(diff::Arguments),
+    /// Say what manuals and other documents have otherwise, and what they confirm.
+    Audit(audit::Arguments),
     /// Print a script that lets a shell complete the command line.
     Completions(completions::Arguments),
 }
@@ -68,6 +71,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Generate(own) => Ok(generate::run(&spec()?, &own)?),
         Command::Export(own) => Ok(export::run(&spec()?, &own)?),
         Command::Diff(own) => return Ok(diff::run(&own, &dir, arguments.pretty)),
+        Command::Audit(own) => return Ok(audit::run(&own, &dir, arguments.pretty)),
         Command::Completions(own) => completions::run::<Arguments>(&own),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,162 @@
+//! Names as different documents print them: what is the same name, and what may be another one of the same thing.
+
+mod related;
+mod words;
+
+use words::words;
+
+/// A name, ready to be compared.
+#[derive(Clone, Debug)]
+pub struct Name {
+    /// Letters and digits, in lower case.
+    plain: String,
+    /// Its words, abbreviations undone, without those that say nothing.
+    words: Vec<String>,
+}
+
+/// How much two names have in common. Ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// Nothing that counts, or words that exclude each other: "read" and "write".
+    None,
+    /// Enough to be names of one thing.
+    Related,
+    /// The same apart from punctuation, abbreviations, prefixes and order.
+    Same,
+}
+
+impl Name {
+    /// Makes a name of a text. A text of several names, such as `EPT pointer (EPTP)`, gives several.
+    pub fn all(text: &str) -> Vec<Name> {
+        let text = text.trim();
+        let mut all = vec![Name::one(text)];
+        // What stands in parentheses is another name, or an explanation.
+        if let Some((before, rest)) = text.split_once('(')
+            && let Some((inside, after)) = rest.split_once(')')
+        {
+            let without = format!("{before} {after}");
+            if !without.trim().is_empty() {
+                all.push(Name::one(&without));
+            }
+            // A single word only: "full" and explanations are no names.
+            if inside.len() > 2 && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
+                all.push(Name::one(inside));
+            }
+        }
+        for separator in ["; ", " / "] {
+            all.extend(text.split(separator).skip(usize::from(!text.contains(separator))).map(Name::one));
+        }
+        all.retain(|name| !name.plain.is_empty());
+        all
+    }
+
+    fn one(text: &str) -> Name {
+        let text = words::without_half(text);
+        let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+        Name { plain: plain.to_ascii_lowercase(), words: words(text) }
+    }
+
+    /// How alike two names are.
+    pub fn likeness(&self, other: &Name) -> Likeness {
+        if self.plain == other.plain {
+            return Likeness::Same;
+        }
+        let same = || {
+            let (mut a, mut b) = (self.words.clone(), other.words.clone());
+            if a.concat() == b.concat() {
+                return true;
+            }
+            a.sort();
+            b.sort();
+            a == b
+        };
+        if !self.words.is_empty() && !other.words.is_empty() && same() {
+            return Likeness::Same;
+        }
+        if related::related(&self.words, &other.words) { Likeness::Related } else { Likeness::None }
+    }
+}
+
+/// The names of one thing.
+#[derive(Clone, Debug, Default)]
+pub struct Names(Vec<Name>);
+
+impl Names {
+    /// All names of these texts.
+    pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Names {
+        Names(texts.into_iter().flat_map(Name::all).collect())
+    }
+
+    /// How alike the two names are that are most alike.
+    pub fn likeness(&self, other: &Names) -> Likeness {
+        let pairs = self.0.iter().flat_map(|a| other.0.iter().map(move |b| a.likeness(b)));
+        pairs.max().unwrap_or(Likeness::None)
+    }
+}
+
+/// The name of something that stands for nothing: "Reserved, SBZ".
+pub fn is_reserved(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.starts_with("reserved") || matches!(text.trim(), "sbz" | "mbz" | "raz" | "unused" | "not used" | "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Likeness, Names};
+
+    fn likeness(a: &str, b: &str) -> Likeness {
+        Names::of([a]).likeness(&Names::of([b]))
+    }
+
+    #[test]
+    fn the_same_name_in_other_words() {
+        for (a, b) in [
+            ("Guest RIP", "GUEST_RIP"),
+            ("EPT pointer (EPTP)", "EPT_POINTER"),
+            ("EPT pointer (EPTP) (full)", "VMX_VMCS64_CTRL_EPTP_FULL"),
+            ("VMEXIT_CR0_READ", "SVM_EXIT_READ_CR0"),
+            ("Interrupt-window exiting", "CPU_BASED_INTR_WINDOW_EXITING"),
+            ("Enable VPID", "SECONDARY_EXEC_ENABLE_VPID"),
+            ("SNPActive", "SNP_ACTIVE"),
+            ("Guest physical address", "Guest-physical address"),
+            ("IA32_FEATURE_CONTROL", "MSR_IA32_FEATURE_CONTROL"),
+            ("Address of I/O bitmap A", "IO_BITMAP_A"),
+            ("I/O instruction", "EXIT_REASON_IO_INSTRUCTION"),
+        ] {
+            assert_eq!(likeness(a, b), Likeness::Same, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn another_name_of_the_same_thing() {
+        for (a, b) in [
+            ("Guest RIP", "Guset RIP"),
+            ("VM-entry interruption-information field", "Injected-event identification (VM-entry)"),
+            ("Page-modification log address", "PML_ADDRESS"),
+            ("WBINVD or WBNOINVD", "EXIT_REASON_WBINVD"),
+            ("Triple fault", "EXIT_REASON_TRIPLE_FAULTS_ALL"),
+        ] {
+            assert_ne!(likeness(a, b), Likeness::None, "{a} and {b}");
+        }
+    }
+
+    #[test]
+    fn names_of_other_things() {
+        for (a, b) in [
+            ("Guest RIP", "Guest RSP"),
+            ("Guest CS selector", "Guest ES selector"),
+            ("Guest CS base", "Guest CS limit"),
+            ("Guest CR0", "Host CR0"),
+            ("VMEXIT_CR0_READ", "VMEXIT_CR0_WRITE"),
+            ("CR3-target value 0", "CR3-target value 1"),
+            ("Load IA32_PAT", "Save IA32_PAT"),
+            ("HLT", "CPUID"),
+            ("IA32_SYSENTER_ESP", "IA32_SYSENTER_EIP"),
+            ("Guest IA32_PAT", "Guest IA32_EFER"),
+            ("Address of I/O bitmap A", "Address of I/O bitmap B"),
+            ("CR0 guest/host mask", "CR4 guest/host mask"),
+        ] {
+            assert_eq!(likeness(a, b), Likeness::None, "{a} and {b}");
+        }
+    }
+}
