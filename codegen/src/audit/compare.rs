@@ -65,13 +65,25 @@ impl TableReport {
     }
 }
 
-impl Comparison {
-    /// Compares a document with the spec.
-    pub fn new(spec: &Spec, source: &Source) -> Comparison {
-        let ours = tables(spec);
+/// The tables of a spec, ready to be compared with documents.
+#[derive(Clone, Debug)]
+pub struct Auditor<'s> {
+    spec: &'s Spec,
+    tables: Vec<ours::Ours<'s>>,
+}
+
+impl<'s> Auditor<'s> {
+    /// Gets the tables ready.
+    pub fn new(spec: &'s Spec) -> Auditor<'s> {
+        Auditor { spec, tables: tables(spec) }
+    }
+
+    /// Compares a document with them.
+    pub fn compare(&self, source: &Source) -> Comparison {
+        let Auditor { spec, tables: ours } = self;
         let (mut groups, mut unknown): (BTreeMap<usize, Vec<&Table>>, Vec<String>) = Default::default();
         for table in &source.tables {
-            match table_of(&ours, table) {
+            match table_of(ours, table) {
                 Some(at) => groups.entry(at).or_default().push(table),
                 None => unknown.push(table.title.clone()),
             }
@@ -95,7 +107,9 @@ impl Comparison {
             unreadable: source.unreadable.clone(),
         }
     }
+}
 
+impl Comparison {
     /// All findings.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.tables.iter().flat_map(|table| &table.findings)

@@ -10,6 +10,6 @@ pub mod read;
 pub mod report;
 pub mod source;
 
-pub use compare::Comparison;
+pub use compare::{Auditor, Comparison};
 pub use open::open;
 pub use report::{Format, Report};

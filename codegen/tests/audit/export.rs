@@ -2,7 +2,7 @@
 
 use x86_vcpu_codegen::Spec;
 use x86_vcpu_codegen::audit::source::{Identity, Kind, Place, Row, Source, Standing, Table};
-use x86_vcpu_codegen::model::{Area, BitRange, Group, Head, Vendor, Width};
+use x86_vcpu_codegen::model::{Area, BitRange, Head, Vendor, Width};
 
 /// A document with all tables of a spec, each row on a line of its own.
 pub fn source(spec: &Spec) -> Source {
@@ -46,7 +46,9 @@ pub fn source(spec: &Spec) -> Source {
                 reserved: member.reserved.is_some(),
                 ..row(&member.head)
             });
-            rows.extend(member.bits.iter().map(|bit| Row { number: offset, ..bits(&bit.head, bit.bits, bit.reserved) }));
+            rows.extend(
+                member.bits.iter().map(|bit| Row { number: offset, ..bits(&bit.head, bit.bits, bit.reserved) }),
+            );
         }
         add(Kind::Members(area), "Layout", rows);
     }
@@ -98,7 +100,3 @@ pub fn find<'s>(source: &'s mut Source, kind: &Kind, name: &str) -> &'s mut Row 
     let found = tables.flat_map(|table| &mut table.rows).find(|row| row.aliases.iter().any(|own| own == name));
     found.unwrap_or_else(|| panic!("no {name}"))
 }
-
-/// The groups of the VMCS.
-#[allow(dead_code, reason = "for tests to come")]
-pub const GROUPS: &[(Group, &str)] = Group::ALL;

@@ -62,11 +62,10 @@ impl<'m, 's> Matching<'m, 's> {
     fn same_names(&mut self) -> Vec<usize> {
         let mut rest = Vec::new();
         for (i, theirs) in self.theirs.iter().enumerate() {
-            if theirs.reserved {
-                continue;
-            }
             match self.at_number(theirs) {
+                // Even if it is called reserved: "Reserved for host use" is a name.
                 Some((at, Likeness::Same)) => self.agree(at, theirs, Outcome::Confirmed),
+                _ if theirs.reserved => {}
                 _ => rest.push(i),
             }
         }
@@ -107,9 +106,7 @@ impl<'m, 's> Matching<'m, 's> {
         for i in rows {
             let theirs = &self.theirs[i];
             let named = self.ours.entries.iter().enumerate().find(|(at, entry)| {
-                !entry.reserved
-                    && !self.verdicts.is_settled(*at)
-                    && entry.names.likeness(&theirs.names) == Likeness::Same
+                !entry.reserved && !self.verdicts.is_settled(*at) && entry.names.same(&theirs.names)
             });
             let named = named.filter(|(_, entry)| comparable(theirs, entry)).map(|(at, _)| at);
             match (self.at_number(theirs), named) {

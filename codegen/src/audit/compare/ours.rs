@@ -60,7 +60,7 @@ pub(crate) struct Ours<'s> {
     pub name: String,
     pub kind: Kind,
     /// Of a table of bits: the titles by which documents may know it.
-    pub titles: Vec<&'s str>,
+    pub titles: Names,
     pub entries: Vec<Entry<'s>>,
 }
 
@@ -206,7 +206,7 @@ impl<'s> Builder<'s> {
         let bits = |name: String, titles: Vec<&'s str>, entries| Ours {
             name,
             kind: Kind::Bits { msr: None },
-            titles,
+            titles: Names::of(distinct(titles)),
             entries,
         };
         let titles = |head: &'s Head| {
@@ -224,7 +224,7 @@ impl<'s> Builder<'s> {
             }
             let entries = self.layout_fields(&layout.fields, &address, "field");
             titles.extend(entries.iter().map(|entry| entry.head.cite.title.as_str()));
-            all.push(bits(format!("layout.{}", layout.head.name()), distinct(titles), entries));
+            all.push(bits(format!("layout.{}", layout.head.name()), titles, entries));
         }
         for (table, address) in self.addressed(&spec.enums, "enum", |row| row.module) {
             let mut titles = titles(&table.head);
@@ -234,7 +234,7 @@ impl<'s> Builder<'s> {
             };
             let entries: Vec<_> = values.map(entry).collect();
             titles.extend(entries.iter().map(|entry| entry.head.cite.title.as_str()));
-            all.push(bits(format!("enum.{}", table.head.name()), distinct(titles), entries));
+            all.push(bits(format!("enum.{}", table.head.name()), titles, entries));
         }
         for (member, address) in self.addressed(&spec.members, "member", |row| row.module) {
             if member.bits.is_empty() {
@@ -246,7 +246,7 @@ impl<'s> Builder<'s> {
             let mut titles = vec![member.head.manual_name.as_str(), member.head.name()];
             titles.extend(member.ty.as_ref().map(|ty| ty.value.as_str()));
             titles.extend(member.head.aliases.iter().map(|alias| alias.value.as_str()));
-            all.push(bits(format!("member.{}", member.head.name()), distinct(titles), entries));
+            all.push(bits(format!("member.{}", member.head.name()), titles, entries));
         }
         let entries = self.clean();
         let titles =
@@ -292,7 +292,7 @@ impl<'s> Builder<'s> {
 }
 
 fn table<'s>(name: &str, kind: Kind, entries: Vec<Entry<'s>>) -> Ours<'s> {
-    Ours { name: name.to_owned(), kind, titles: Vec::new(), entries }
+    Ours { name: name.to_owned(), kind, titles: Names::default(), entries }
 }
 
 fn part(address: &Address, key: &'static str, index: usize) -> Address {

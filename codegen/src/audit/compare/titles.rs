@@ -22,7 +22,7 @@ pub(super) fn find(ours: &[Ours], table: &Table, msr: Option<&str>) -> Option<us
     let known = |ours: &(usize, &Ours)| {
         matches!(ours.1.kind, Kind::Bits { .. })
             && ours.1.name.starts_with("enum.") != has_bits
-            && ours.1.titles.iter().any(|title| Names::of([*title]).likeness(&wanted) == Likeness::Same)
+            && ours.1.titles.same(&wanted)
     };
     let candidates: Vec<(usize, &Ours)> = ours.iter().enumerate().filter(known).collect();
     let best = candidates.iter().map(|(at, ours)| (fit(ours), std::cmp::Reverse(*at))).max()?;

@@ -3,8 +3,14 @@
 /// What headers put before the names of a table. Longer ones before those that they start with.
 const PREFIXES: &[&str] = &[
     "VMX_VMCS16_",
+    "VMX_VMCS32_CTRL_",
+    "VMX_VMCS32_RO_",
     "VMX_VMCS32_",
+    "VMX_VMCS64_CTRL_",
+    "VMX_VMCS64_RO_",
     "VMX_VMCS64_",
+    "VMX_VMCS_CTRL_",
+    "VMX_VMCS_RO_",
     "VMX_VMCS_",
     "VMCS_16BIT_",
     "VMCS_32BIT_",
@@ -130,7 +136,6 @@ const SYNONYMS: &[&[&str]] = &[
 const EMPTY: &[&str] = &[
     "of",
     "the",
-    "a",
     "an",
     "for",
     "to",
@@ -183,7 +188,9 @@ pub(super) fn without_half(text: &str) -> &str {
 
 /// The words, each in one spelling. What would leave nothing is kept.
 pub(super) fn words(text: &str) -> Vec<String> {
-    let all: Vec<String> = split(without_prefix(text)).iter().map(|word| canonical(word)).collect();
+    // The article; "I/O bitmap A" is not that.
+    let all = split(without_prefix(text)).into_iter().filter(|word| word != "a");
+    let all: Vec<String> = all.map(|word| canonical(&word)).collect();
     let telling: Vec<String> = all.iter().filter(|word| !EMPTY.contains(&word.as_str())).cloned().collect();
     if telling.is_empty() { all } else { telling }
 }

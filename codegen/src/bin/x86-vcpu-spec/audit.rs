@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 use x86_vcpu_codegen::audit::source::Source;
-use x86_vcpu_codegen::audit::{self, Comparison, Report};
+use x86_vcpu_codegen::audit::{self, Auditor, Comparison, Report};
 use x86_vcpu_codegen::{Diagnostics, Spec, lint};
 
 use crate::{output, snippets};
@@ -57,10 +57,11 @@ pub fn run(arguments: &Arguments, dir: &Path, pretty: bool) -> ExitCode {
             return ExitCode::from(UNREADABLE);
         }
     };
+    let auditor = Auditor::new(&spec);
     let (mut comparisons, mut unread) = (Vec::new(), Vec::new());
     for path in &arguments.against {
         match open(path) {
-            Ok(source) => comparisons.push(Comparison::new(&spec, &source)),
+            Ok(source) => comparisons.push(auditor.compare(&source)),
             Err(error) => unread.push(error),
         }
     }
