@@ -12,12 +12,12 @@ mod titles;
 
 use std::collections::BTreeMap;
 
-use super::source::{Kind, Source, Standing, Table, Unreadable};
+use super::source::{Identity, Kind, Source, Standing, Table, Unreadable};
 use crate::model::{Spec, Vendor};
 
 pub use finding::{Finding, Here, Outcome, There};
 
-pub(crate) use document::manual_of;
+pub(crate) use numbers::shown;
 pub(crate) use ours::{Address, Entry, Range, tables};
 pub(crate) use theirs::Theirs;
 
@@ -30,6 +30,8 @@ pub struct Comparison {
     pub title: String,
     /// What its word is worth.
     pub standing: Standing,
+    /// What it calls itself.
+    pub identity: Identity,
     /// The `id` of the document in `manuals.toml`, if it is listed there.
     pub doc: Option<String>,
     /// A table of the spec each, in a fixed order.
@@ -101,6 +103,7 @@ impl<'s> Auditor<'s> {
             path: source.path.clone(),
             title: source.title.clone(),
             standing: source.standing,
+            identity: source.identity.clone(),
             doc: document.manual.map(|manual| manual.id.value.clone()),
             tables: reports.collect(),
             unknown,

@@ -7,6 +7,9 @@ use crate::model::{Manual, Spanned, Spec};
 
 use super::citations::heads;
 
+/// What to do about a page that is none.
+pub(super) const PAGE_HELP: &str = "write it as it is printed at the foot: `B-9`, `25-3`, `719`";
+
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     for manual in &spec.manuals {
         own(manual, out);
@@ -14,10 +17,12 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     let (mut cited, mut pages) = (BTreeSet::new(), BTreeSet::new());
     for head in heads(spec) {
         cited.insert(head.cite.doc.value.as_str());
+        cited.extend(head.confirmed.iter().map(|own| own.doc.value.as_str()));
+        cited.extend(head.excuses.iter().map(|own| own.doc.value.as_str()));
         // Parts that inherit a citation would repeat the mistake.
         if let Some(page) = head.cite.page.as_ref().filter(|page| !is_page(&page.value) && pages.insert(page.span)) {
             let error = Diagnostic::new(page.span, format!("`{}` is no page", page.value));
-            out.push(error.help("write it as it is printed at the foot: `B-9`, `25-3`, `719`"));
+            out.push(error.help(PAGE_HELP));
         }
     }
     for manual in spec.manuals.iter().filter(|manual| !cited.contains(manual.id.value.as_str())) {
@@ -44,7 +49,7 @@ fn own(manual: &Manual, out: &mut Vec<Diagnostic>) {
 }
 
 /// `719`, `25-3` or `B-9`.
-fn is_page(text: &str) -> bool {
+pub(crate) fn is_page(text: &str) -> bool {
     let number = |text: &str| matches!(text.len(), 1..=4) && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.split_once('-') {
         Some((chapter, page)) => number(page) && (number(chapter) || matches!(chapter.as_bytes(), [b'A'..=b'Z'])),

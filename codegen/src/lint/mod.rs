@@ -8,6 +8,7 @@ mod citations;
 mod clean;
 mod collisions;
 mod conditions;
+mod confirmations;
 mod contradictions;
 mod controls;
 mod coverage;
@@ -34,6 +35,8 @@ use crate::diagnostics::{self, Diagnostic};
 use crate::load::nearest;
 use crate::model::{BitRef, ControlBit, Head, Layout, LayoutBit, Span, Spanned, Spec};
 
+#[cfg(feature = "cli")]
+pub(crate) use manuals::is_page;
 pub(crate) use names::is_keyword;
 
 /// A lint: appends what it finds.
@@ -51,6 +54,7 @@ const OF_SPECS: &[Lint] = &[
     clean::lint,
     collisions::lint,
     conditions::lint,
+    confirmations::lint,
     contradictions::lint,
     controls::lint,
     coverage::lint,

@@ -64,7 +64,7 @@ impl<'s> Document<'s> {
 }
 
 /// The document of `manuals.toml` that calls itself so.
-pub(crate) fn manual_of<'s>(spec: &'s Spec, identity: &Identity) -> Option<&'s Manual> {
+fn manual_of<'s>(spec: &'s Spec, identity: &Identity) -> Option<&'s Manual> {
     let find = |test: &dyn Fn(&Manual) -> bool| spec.manuals.iter().find(|manual| test(manual));
     let text = |a: &Option<String>, b: Option<&str>| a.as_deref().is_some_and(|a| b == Some(a));
     let sum = find(&|manual| text(&identity.sha256, manual.sha256.as_ref().map(|sum| sum.value.as_str())));

@@ -80,6 +80,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the document has the row as it is here.
+    pub fn confirms(self) -> bool {
+        matches!(self, Outcome::Renamed | Outcome::Confirmed)
+    }
+
     /// Whether an audit fails for it.
     pub fn fails(self) -> bool {
         matches!(self, Outcome::Contradicted | Outcome::MissingHere | Outcome::MissingThere)

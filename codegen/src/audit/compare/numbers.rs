@@ -4,7 +4,7 @@ use super::Range;
 use crate::audit::source::Kind;
 
 /// "encoding 0x681e", "bit 3", "offset 0x60, 8 bytes".
-pub(super) fn shown(kind: &Kind, range: Range, open: bool) -> String {
+pub(crate) fn shown(kind: &Kind, range: Range, open: bool) -> String {
     let Range { low, high } = range;
     let one = low == high;
     match kind {

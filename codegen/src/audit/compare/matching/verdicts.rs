@@ -21,7 +21,7 @@ impl<'m, 's> Verdicts<'m, 's> {
 
     /// Whether the document has this entry as it is.
     pub fn is_settled(&self, at: usize) -> bool {
-        matches!(self.said[at], Some(Outcome::Confirmed | Outcome::Renamed))
+        self.said[at].is_some_and(Outcome::confirms)
     }
 
     /// Whether anything was said of this entry.
