@@ -5,6 +5,8 @@
 //! The schema is the README of the `spec/` directory.
 
 #[cfg(feature = "cli")]
+pub mod atlas;
+#[cfg(feature = "cli")]
 pub mod audit;
 pub mod diagnostics;
 #[cfg(feature = "cli")]

@@ -1,6 +1,7 @@
 //! `x86-vcpu-spec`: checks the hardware tables of `x86_vcpu`, shows what they become, and exports them.
 
 mod audit;
+mod atlas;
 mod check;
 mod compile;
 mod completions;
@@ -46,6 +47,8 @@ enum Command {
     Generate(generate::Arguments),
     /// Print every table.
     Export(export::Arguments),
+    /// Write the tables as a site to be read in a browser, from a disk or a server.
+    Atlas(atlas::Arguments),
     /// Say what differs between two versions of the tables, and what that means for the API.
     Diff(diff::Arguments),
     /// Say what manuals and other documents have otherwise, and what they confirm.
@@ -70,6 +73,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Decode(own) => decode::run(&spec()?, own),
         Command::Generate(own) => Ok(generate::run(&spec()?, &own)?),
         Command::Export(own) => Ok(export::run(&spec()?, &own)?),
+        Command::Atlas(own) => Ok(atlas::run(&spec()?, &own, &dir)?),
         Command::Diff(own) => return Ok(diff::run(&own, &dir, arguments.pretty)),
         Command::Audit(own) => return Ok(audit::run(&own, &dir, arguments.pretty)),
         Command::Completions(own) => completions::run::<Arguments>(&own),

@@ -1,0 +1,69 @@
+//! The tables as a static site: a page per table, to be read in a browser, on a phone or on paper, without a network.
+//!
+//! [`site`] makes it. Every page collects the entries that it shows, from which come the index of the search and the counts of
+//! the first page: an entry that is shown can be found.
+
+mod bits;
+mod controls;
+mod entry;
+mod exits;
+mod index;
+mod intercepts;
+mod links;
+mod manuals;
+mod map;
+mod memory;
+mod msrs;
+mod page;
+mod references;
+mod search;
+mod site;
+mod table;
+mod text;
+mod types;
+mod uses;
+mod vmcb;
+mod vmcs;
+mod word;
+
+pub use site::Site;
+pub use uses::Uses;
+
+use crate::model::{Spec, Types};
+use references::References;
+
+/// What all pages look at.
+struct Atlas<'s> {
+    spec: &'s Spec,
+    types: Types,
+    uses: &'s Uses,
+    references: References,
+}
+
+/// The site of a spec that [`crate::lint()`] has nothing against. `uses` is the library's code, or nothing.
+pub fn site(spec: &Spec, uses: &Uses) -> Site {
+    let types = Types::of(spec);
+    let references = References::of(spec, &types);
+    let atlas = Atlas { spec, types, uses, references };
+    let mut pages = vec![
+        atlas.vmcs(),
+        atlas.controls(),
+        atlas.vmx_exits(),
+        atlas.vmx_errors(),
+        atlas.vmcb(),
+        atlas.vmsa(),
+        atlas.intercepts(),
+        atlas.svm_exits(),
+        atlas.map(),
+        atlas.msrs(),
+    ];
+    pages.extend(atlas.types_pages());
+    pages.push(atlas.manuals());
+    let index = atlas.index(&pages);
+    let mut files = vec![("index.html".to_owned(), page::html(&index, &pages))];
+    files.extend(pages.iter().map(|page| (page.file.clone(), page::html(page, &pages))));
+    files.push(("search.js".to_owned(), search::script(&pages)));
+    files.push(("atlas.css".to_owned(), include_str!("assets/atlas.css").to_owned()));
+    files.push(("atlas.js".to_owned(), include_str!("assets/atlas.js").to_owned()));
+    Site { files }
+}
