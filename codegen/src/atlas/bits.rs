@@ -14,7 +14,8 @@ pub(super) struct Drawn<'a> {
 
 /// The picture. What it shows is in the table next to it, so readers that cannot see it do not hear it twice.
 pub(super) fn diagram(width: u32, parts: &[Drawn]) -> Markup {
-    let strips: Vec<(u32, u32)> = (0..width.div_ceil(16)).rev().map(|n| ((n * 16 + 15).min(width - 1), n * 16)).collect();
+    let strips: Vec<(u32, u32)> =
+        (0..width.div_ceil(16)).rev().map(|n| ((n * 16 + 15).min(width - 1), n * 16)).collect();
     html! {
         div.word aria-hidden="true" {
             @for (high, low) in strips {

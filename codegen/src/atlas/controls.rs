@@ -20,7 +20,11 @@ impl Atlas<'_> {
         });
         let choices = [
             Filter { name: "Word", key: "g", choices: names.collect() },
-            Filter { name: "Class", key: "d", choices: vec![("1".to_owned(), "default1".to_owned()), ("0".to_owned(), "others".to_owned())] },
+            Filter {
+                name: "Class",
+                key: "d",
+                choices: vec![("1".to_owned(), "default1".to_owned()), ("0".to_owned(), "others".to_owned())],
+            },
             super::types::reserved_filter(),
             super::types::checked_filter(entries.iter()),
         ];
@@ -43,10 +47,13 @@ impl Atlas<'_> {
         let name = control.head.name();
         let mut facts = vec![
             ("VMCS field", self.field_link(&control.field.value)),
-            ("Capability", html! {
-                (self.msr_link(&control.capability.value))
-                @if let Some(msr) = &control.true_capability { ", " (self.msr_link(&msr.value)) }
-            }),
+            (
+                "Capability",
+                html! {
+                    (self.msr_link(&control.capability.value))
+                    @if let Some(msr) = &control.true_capability { ", " (self.msr_link(&msr.value)) }
+                },
+            ),
         ];
         if let Some(bit) = &control.activated_by {
             facts.push(("Activated by", bit_link(bit)));
@@ -106,7 +113,8 @@ impl Atlas<'_> {
 
     /// An MSR by its name: Intel's, else one of any table.
     pub fn msr_link(&self, name: &str) -> Markup {
-        let named = || self.spec.msrs.iter().filter(|msr| msr.head.name() == name).map(|msr| self.spec.vendor(msr.module));
+        let named =
+            || self.spec.msrs.iter().filter(|msr| msr.head.name() == name).map(|msr| self.spec.vendor(msr.module));
         let vendor = named().find(|vendor| *vendor == Vendor::Intel).or_else(|| named().next());
         link_if(vendor.is_some(), &links::msr(vendor.unwrap_or(Vendor::Intel), name), name)
     }

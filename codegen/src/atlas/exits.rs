@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::controls::link_if;
 use super::entry::{Fact, found};
 use super::links;
@@ -9,15 +10,13 @@ use super::page::{Found, Page, Section};
 use super::table::{Filter, Row, checked, filters, mono, name, table, text};
 use super::text::hex;
 use super::uses::Before;
-use super::Atlas;
 use crate::model::{Exit, ExitMap, Information, Spanned, SvmInformation, Valid, Vendor, VmxInformation};
 
 impl Atlas<'_> {
     pub fn vmx_exits(&self) -> Page {
         let mut entries = Vec::new();
         let rows: Vec<_> = self.spec.exits_of(Vendor::Intel).map(|exit| self.vmx_exit(exit, &mut entries)).collect();
-        let columns =
-            [mono("Reason"), text("Name"), text("Qualification"), text("Also valid"), text("To the VMM as")];
+        let columns = [mono("Reason"), text("Name"), text("Qualification"), text("Also valid"), text("To the VMM as")];
         let choices = [self.neutral_filter(&rows), Filter::checked(&rows)];
         Page {
             file: links::VMX_EXITS.to_owned(),
@@ -63,8 +62,14 @@ impl Atlas<'_> {
     pub fn svm_exits(&self) -> Page {
         let mut entries = Vec::new();
         let rows: Vec<_> = self.spec.exits_of(Vendor::Amd).map(|exit| self.svm_exit(exit, &mut entries)).collect();
-        let columns =
-            [mono("Code"), text("Name"), text("EXITINFO1"), text("EXITINFO2"), text("Also valid"), text("To the VMM as")];
+        let columns = [
+            mono("Code"),
+            text("Name"),
+            text("EXITINFO1"),
+            text("EXITINFO2"),
+            text("Also valid"),
+            text("To the VMM as"),
+        ];
         let choices = [self.neutral_filter(&rows), Filter::checked(&rows)];
         Page {
             file: links::SVM_EXITS.to_owned(),
@@ -131,8 +136,10 @@ impl Atlas<'_> {
         facts.extend(self.facts_of(head, None));
         // Handlers take payloads, and match on variants that are called like them; both vendors have some of one name.
         let paths = [ty, "payloads", "Exit"];
-        let mut places =
-            self.uses.find(&[head.name(), &payload], |_, before| matches!(before, Before::Path(path) if paths.contains(&path.as_str())));
+        let mut places = self.uses.find(
+            &[head.name(), &payload],
+            |_, before| matches!(before, Before::Path(path) if paths.contains(&path.as_str())),
+        );
         let other = if vendor == Vendor::Amd { "/vmx/" } else { "/svm/" };
         places.retain(|place| !place.file.contains(other));
         facts.extend(self.used(&places));
@@ -198,8 +205,7 @@ impl Atlas<'_> {
             let head = &error.head;
             let id = links::error(head.name()).id;
             entries.push(found(&id, "VM-instruction error", head.name().to_owned(), head, Some(error.number.value)));
-            let mut facts =
-                vec![("Rust", html! { code { "spec::intel::exits::InstructionError::" (head.name()) } })];
+            let mut facts = vec![("Rust", html! { code { "spec::intel::exits::InstructionError::" (head.name()) } })];
             facts.extend(self.facts_of(head, None));
             facts.extend(self.used(&self.uses.of_type("InstructionError", head.name())));
             let cells = vec![html! { (error.number.value) }, name(&id, head)];

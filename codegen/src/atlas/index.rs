@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::links;
 use super::page::{Page, Section};
-use super::Atlas;
 
 impl Atlas<'_> {
     pub fn index(&self, pages: &[Page]) -> Page {

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::links;
 use super::page::{Page, Section};
 use super::table::{Filter, filters};
 use super::word::{Part, Word, path};
-use super::Atlas;
 use crate::model::{Area, InterceptWord};
 
 impl Atlas<'_> {

@@ -27,7 +27,8 @@ impl Atlas<'_> {
             self.manual(id, manual)
         });
         let rows: Vec<_> = rows.collect();
-        let columns = [mono("Id"), text("Title"), mono("Order"), mono("Revision"), mono("Date"), text("Kind"), text("Cited by")];
+        let columns =
+            [mono("Id"), text("Title"), mono("Order"), mono("Revision"), mono("Date"), text("Kind"), text("Cited by")];
         Page {
             file: links::MANUALS.to_owned(),
             section: Section::Sources,
@@ -75,10 +76,14 @@ impl Atlas<'_> {
     /// What all rows have, of all rows.
     fn heads(&self) -> impl Iterator<Item = &Head> {
         let spec = self.spec;
-        let controls = spec.controls.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
-        let layouts = spec.layouts.iter().flat_map(|row| [&row.head].into_iter().chain(row.fields.iter().map(|bit| &bit.head)));
-        let enums = spec.enums.iter().flat_map(|row| [&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
-        let members = spec.members.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
+        let controls =
+            spec.controls.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
+        let layouts =
+            spec.layouts.iter().flat_map(|row| [&row.head].into_iter().chain(row.fields.iter().map(|bit| &bit.head)));
+        let enums =
+            spec.enums.iter().flat_map(|row| [&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
+        let members =
+            spec.members.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
         let intel = spec.fields.iter().map(|row| &row.head).chain(spec.instruction_errors.iter().map(|row| &row.head));
         let amd = spec.words.iter().map(|row| &row.head).chain(spec.intercepts.iter().map(|row| &row.head));
         let both = spec.exits.iter().map(|row| &row.head).chain(spec.msrs.iter().map(|row| &row.head));

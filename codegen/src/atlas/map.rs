@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::links;
 use super::page::{Found, Page, Section};
 use super::table::{Filter, Row, filters, table, text};
 use super::text::prose;
-use super::Atlas;
 use crate::model::{Spanned, StateMap, Vendor};
 
 impl Atlas<'_> {
@@ -64,7 +64,13 @@ impl Atlas<'_> {
                     @for (i, name) in row.neutral.iter().enumerate() { @if i > 0 { ", " } code { (name.value) } }
                 },
             ];
-            Row { id, tags: tags("exit", row.vmx.is_empty(), row.svm.is_empty()), reserved: false, cells, facts: Vec::new() }
+            Row {
+                id,
+                tags: tags("exit", row.vmx.is_empty(), row.svm.is_empty()),
+                reserved: false,
+                cells,
+                facts: Vec::new(),
+            }
         });
         rows.collect()
     }
@@ -81,12 +87,15 @@ impl Atlas<'_> {
         let rows = self.spec.state_map.iter().map(|row| {
             let id = links::map("state", &row.name.value).id;
             entries.push(mapped(&id, &row.name.value));
-            let cells = vec![
-                what(&id, &row.name.value, row.note.as_deref()),
-                self.field_links(row),
-                self.member_links(row),
-            ];
-            Row { id, tags: tags("state", row.vmx.is_empty(), row.svm.is_empty()), reserved: false, cells, facts: Vec::new() }
+            let cells =
+                vec![what(&id, &row.name.value, row.note.as_deref()), self.field_links(row), self.member_links(row)];
+            Row {
+                id,
+                tags: tags("state", row.vmx.is_empty(), row.svm.is_empty()),
+                reserved: false,
+                cells,
+                facts: Vec::new(),
+            }
         });
         rows.collect()
     }
@@ -95,7 +104,10 @@ impl Atlas<'_> {
     pub fn field_links(&self, row: &StateMap) -> Markup {
         list(row.vmx.iter().map(|name| {
             let field = self.spec.fields.iter().find(|field| field.head.name() == name.value);
-            (self.field_link(&name.value), field.map_or_else(String::new, |field| format!("{:#06x}", field.encoding.value)))
+            (
+                self.field_link(&name.value),
+                field.map_or_else(String::new, |field| format!("{:#06x}", field.encoding.value)),
+            )
         }))
     }
 

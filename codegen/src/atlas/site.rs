@@ -24,19 +24,19 @@ impl Site {
         fs::create_dir_all(out).map_err(|error| named(error, out))?;
         let old = listed(out)?;
         if old.is_empty() && fs::read_dir(out).map_err(|error| named(error, out))?.next().is_some() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!(
-                "{} has files already that are no atlas; name an empty directory or a new one",
-                out.display()
-            )));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} has files already that are no atlas; name an empty directory or a new one", out.display()),
+            ));
         }
         let new: BTreeSet<&str> = self.files.iter().map(|(name, _)| name.as_str()).collect();
         for name in new.iter().filter(|name| !old.contains(**name)) {
             let path = out.join(name);
             if path.symlink_metadata().is_ok() {
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!(
-                    "{} is there already and no file of the atlas; move it away",
-                    path.display()
-                )));
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    format!("{} is there already and no file of the atlas; move it away", path.display()),
+                ));
             }
         }
         // The list comes first: a site that is written by half can be written again.

@@ -2,13 +2,13 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::entry::{Fact, found, list, mark};
 use super::links::{self, Link};
 use super::page::{Found, Page, Section};
 use super::table::{Filter, Row, checked, filters, mono, name, table, text};
 use super::text::{counted, hex};
 use super::word::{Part, Word, path};
-use super::Atlas;
 use crate::model::{Enum, Layout, ModuleId};
 
 impl Atlas<'_> {
@@ -23,7 +23,8 @@ impl Atlas<'_> {
         let file = links::types_page(module.vendor, &module.name);
         let mut entries = Vec::new();
         let layouts = self.spec.layouts.iter().filter(|row| row.module == id);
-        let layouts: Vec<_> = layouts.map(|row| (row.head.name(), self.word(&self.layout(&file, row), &mut entries))).collect();
+        let layouts: Vec<_> =
+            layouts.map(|row| (row.head.name(), self.word(&self.layout(&file, row), &mut entries))).collect();
         let enums = self.spec.enums.iter().filter(|row| row.module == id);
         let enums: Vec<_> = enums.map(|row| (row.head.name(), self.enumeration(&file, row, &mut entries))).collect();
         if layouts.is_empty() && enums.is_empty() {
@@ -94,7 +95,10 @@ impl Atlas<'_> {
         out.push(found(&link.id, "type", head.name().to_owned(), head, None));
         let mut facts: Vec<Fact> = vec![
             ("Rust", html! { code { (path(self, head.name())) } ", " (counted(table_row.width, "bit")) }),
-            ("Others", html! { @if table_row.others == "none" { "every value is listed" } @else { (table_row.others) } }),
+            (
+                "Others",
+                html! { @if table_row.others == "none" { "every value is listed" } @else { (table_row.others) } },
+            ),
         ];
         facts.extend(self.references.users(head.name()).map(|users| ("Type of", users)));
         facts.extend(self.facts_of(head, None));
@@ -117,10 +121,7 @@ impl Atlas<'_> {
         let mut facts = self.facts_of(head, Some(&table.head.cite));
         facts.extend(self.used(&self.uses.of_type(ty, head.name())));
         let number = value.number.value;
-        let cells = vec![
-            html! { (number) @if number > 9 { " " small { (hex(number, 2)) } } },
-            name(&id, head),
-        ];
+        let cells = vec![html! { (number) @if number > 9 { " " small { (hex(number, 2)) } } }, name(&id, head)];
         Row { id, tags: vec!["g:enum".to_owned(), checked(head), "r:n".to_owned()], reserved: false, cells, facts }
     }
 }

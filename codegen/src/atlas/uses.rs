@@ -76,11 +76,7 @@ impl Uses {
     }
 
     /// The places where one of `names` stands and `counts` says so, of its file's words and of what precedes it.
-    pub(super) fn find(
-        &self,
-        names: &[&str],
-        counts: impl Fn(&BTreeSet<String>, &Before) -> bool,
-    ) -> Vec<Place<'_>> {
+    pub(super) fn find(&self, names: &[&str], counts: impl Fn(&BTreeSet<String>, &Before) -> bool) -> Vec<Place<'_>> {
         let mut places: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
         for found in names.iter().filter_map(|name| self.words.get(*name)).flatten() {
             if counts(&self.files[found.file].words, &found.before) {

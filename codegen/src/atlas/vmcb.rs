@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::Atlas;
 use super::entry::{Fact, found};
 use super::links;
 use super::memory::{Block, memory};
@@ -9,7 +10,6 @@ use super::page::{Found, Page, Section};
 use super::table::{Filter, Row, checked, filters, mono, name, table, text};
 use super::text::{counted, hex};
 use super::word::{Part, Word, path, source};
-use super::Atlas;
 use crate::emit::member_name;
 use crate::model::{Area, CLEAN_MEMBER, CLEAN_TYPE, Member, StateMap, Types};
 
@@ -26,7 +26,12 @@ impl Atlas<'_> {
             self.spec.clean.iter().filter(|row| row.reserved.is_none()).map(|row| row.head.name()).collect();
         let choices = [
             Filter::new("Area", "g", [("control", "control area"), ("save", "state save area")], all()),
-            Filter::new("Clean-bit group", "k", groups.iter().map(|name| (*name, *name)).chain([("none", "none")]), all()),
+            Filter::new(
+                "Clean-bit group",
+                "k",
+                groups.iter().map(|name| (*name, *name)).chain([("none", "none")]),
+                all(),
+            ),
             super::types::reserved_filter(),
             Filter::checked(all()),
         ];

@@ -27,7 +27,13 @@ impl Atlas<'_> {
                 let fields = fields.iter().filter(|field| field.group.value == *group);
                 let rows = fields.map(|field| {
                     let row = self.field(field);
-                    entries.push(found(&row.id, "VMCS field", field.head.name().to_owned(), &field.head, Some(field.encoding.value)));
+                    entries.push(found(
+                        &row.id,
+                        "VMCS field",
+                        field.head.name().to_owned(),
+                        &field.head,
+                        Some(field.encoding.value),
+                    ));
                     row
                 });
                 (*group, *title, rows.collect::<Vec<_>>())

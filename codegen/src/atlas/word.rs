@@ -89,8 +89,7 @@ impl Atlas<'_> {
         if has_ranges {
             columns.push(mono("Rust"));
         }
-        let rows: Vec<_> =
-            word.parts.iter().zip(&ids).map(|(part, link)| self.part(word, part, link, out)).collect();
+        let rows: Vec<_> = word.parts.iter().zip(&ids).map(|(part, link)| self.part(word, part, link, out)).collect();
         if let Some(head) = word.head {
             out.push(found(&word.link.id, "type", word.name.to_owned(), head, None));
         }
@@ -139,7 +138,9 @@ impl Atlas<'_> {
             Some(value) => html! {
                 span.n { "reserved, " (value) } " " small { (head.manual_name) } (mark_of(word, head))
             },
-            None => html! { (name_of(word, &link.id, head)) @if let Some(ty) = part.ty { " " span.ty { (self.ty(ty)) } } },
+            None => {
+                html! { (name_of(word, &link.id, head)) @if let Some(ty) = part.ty { " " span.ty { (self.ty(ty)) } } }
+            }
         };
         let mut cells = vec![html! { (range(part.bits.high, part.bits.low)) }, shown];
         if word.extra.is_some() {
