@@ -1,4 +1,4 @@
-//! The emulators: found, or installed through apt, saying so. What cannot be had is left out, and said.
+//! The emulators, and a browser: found, or installed through apt, saying so. What cannot be had is left out, and said.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -48,9 +48,14 @@ pub fn emulators(progress: &Progress) -> Emulators {
     if wanted.is_empty() {
         return found;
     }
-    let missing = match Apt::find() {
-        Ok(apt) => apt.install(&wanted, progress),
-        Err(reason) => wanted.iter().map(|emulator| (*emulator, reason.clone())).collect(),
+    let all: Vec<&str> = wanted.iter().flat_map(|emulator| packages(*emulator)).copied().collect();
+    let missing = match Apt::find(&all) {
+        Ok(apt) => {
+            apt.update(progress);
+            let install = |emulator: &Emulator| Some((*emulator, apt.install(packages(*emulator), progress).err()?));
+            wanted.iter().filter_map(install).collect()
+        }
+        Err(reason) => wanted.iter().map(|emulator| (*emulator, reason.clone())).collect::<Vec<_>>(),
     };
     found = look();
     for emulator in wanted {
@@ -64,6 +69,22 @@ pub fn emulators(progress: &Progress) -> Emulators {
         found.missing.push((emulator, format!("no {name}: {reason}")));
     }
     found
+}
+
+/// Chromium, installed when it is missing, or why it cannot be had.
+pub fn chromium(progress: &Progress) -> Result<PathBuf, String> {
+    let look = || ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program);
+    if let Some(found) = look() {
+        return Ok(found);
+    }
+    let packages = ["chromium"];
+    let apt = Apt::find(&packages).map_err(|reason| format!("no chromium: {reason}"))?;
+    apt.update(progress);
+    let installed = apt.install(&packages, progress);
+    look().ok_or_else(|| {
+        let reason = installed.err().unwrap_or_else(|| "its package brings no program".to_owned());
+        format!("no chromium: {reason}")
+    })
 }
 
 fn look() -> Emulators {
@@ -90,10 +111,9 @@ struct Apt {
 }
 
 impl Apt {
-    /// apt-get, or why it cannot be used.
-    fn find() -> Result<Apt, String> {
-        let all: Vec<&str> = [Emulator::Bochs, Emulator::Qemu].into_iter().flat_map(packages).copied().collect();
-        let all = all.join(" ");
+    /// apt-get, or why `packages` cannot be installed with it.
+    fn find(packages: &[&str]) -> Result<Apt, String> {
+        let all = packages.join(" ");
         if program("apt-get").is_none() {
             return Err(format!("there is no apt-get here; install what Debian calls {all}"));
         }
@@ -107,30 +127,24 @@ impl Apt {
         }
     }
 
-    /// Installs the packages of `wanted`; gives what could not be installed, and why.
-    fn install(&self, wanted: &[Emulator], progress: &Progress) -> Vec<(Emulator, String)> {
+    /// Reads what packages there are. Without that those of the last time may do.
+    fn update(&self, progress: &Progress) {
         if let Err(error) = self.run(&["update"], progress) {
             progress.say(&format!("setup: apt-get update: {error}"));
         }
-        let mut missing = Vec::new();
-        for emulator in wanted {
-            let (there, absent): (Vec<&str>, Vec<&str>) = packages(*emulator).iter().partition(|name| is_known(name));
-            if !absent.is_empty() {
-                progress
-                    .say(&format!("setup: this distribution has no package {}; going on without", absent.join(", ")));
-            }
-            let mut reason = None;
-            if !there.is_empty() {
-                reason = self
-                    .run(&[&["install", "-y", "--no-install-recommends"], there.as_slice()].concat(), progress)
-                    .err();
-            }
-            if !absent.is_empty() {
-                reason = Some(format!("this distribution has no package {}", absent.join(", ")));
-            }
-            missing.extend(reason.map(|reason| (*emulator, reason)));
+    }
+
+    /// Installs what is known of `packages`; says why not all could be.
+    fn install(&self, packages: &[&str], progress: &Progress) -> Result<(), String> {
+        let (there, absent): (Vec<&str>, Vec<&str>) = packages.iter().partition(|name| is_known(name));
+        if !absent.is_empty() {
+            progress.say(&format!("setup: this distribution has no package {}; going on without", absent.join(", ")));
         }
-        missing
+        let mut done = Ok(());
+        if !there.is_empty() {
+            done = self.run(&[&["install", "-y", "--no-install-recommends"], there.as_slice()].concat(), progress);
+        }
+        if absent.is_empty() { done } else { Err(format!("this distribution has no package {}", absent.join(", "))) }
     }
 
     fn run(&self, arguments: &[&str], progress: &Progress) -> Result<(), String> {

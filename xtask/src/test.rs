@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI runs, each check with its time, and one closing line for scripts.
 
+mod atlas;
 mod cargo;
 mod host;
 mod machine;
@@ -55,6 +56,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let mut checks = host::checks();
     checks.extend(outside::checks());
     checks.extend(packages::checks());
+    checks.extend(atlas::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));
     let machine = machine::Plan::new(repo, wanted)?;
     if wanted.list {
