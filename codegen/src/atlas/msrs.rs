@@ -24,18 +24,21 @@ impl Atlas<'_> {
             })
             .collect();
         let choices = [
-            Filter::new("Of", "v", Vendor::ALL.map(|vendor| (vendor.name(), vendor_name(vendor))), &rows),
+            Filter::new("Table", "v", Vendor::ALL.map(|vendor| (vendor.name(), vendor.name())), &rows),
             Filter::new("Layout", "l", [("y", "with bits"), ("n", "without")], &rows),
             Filter::new("Reset value", "z", [("y", "given"), ("n", "not given")], &rows),
             Filter::checked(&rows),
         ];
-        let columns = [mono("Address"), text("Name"), text("Of"), text("Bits"), mono("After RESET")];
+        let columns = [mono("Address"), text("Name"), text("Table"), text("Bits"), mono("After RESET")];
         Page {
             file: links::MSRS.to_owned(),
             section: Section::Both,
             short: "MSRs".to_owned(),
             title: "Model-specific registers".to_owned(),
-            lead: html! { "What goes into ECX for RDMSR and WRMSR, by address." },
+            lead: html! {
+                "What goes into ECX for RDMSR and WRMSR, by address. The table tells where a register is from: what both vendors "
+                "have, and what is architectural on Intel, is in " code { "x86" } "."
+            },
             body: html! { (filters(&choices)) (table("Model-specific registers", &columns, &rows)) },
             entries,
         }
@@ -58,7 +61,7 @@ impl Atlas<'_> {
         let cells = vec![
             html! { (hex(msr.address.value, 4)) },
             name(&id, head),
-            html! { (vendor_name(vendor)) },
+            html! { (vendor.name()) },
             msr.layout.as_ref().map_or_else(Markup::default, |layout| self.ty(&layout.value)),
             html! { @if let Some(reset) = &msr.reset { (hex(reset.value, 1)) } },
         ];
@@ -70,14 +73,5 @@ impl Atlas<'_> {
             checked(head),
         ];
         Row { id, tags, reserved: false, cells, facts }
-    }
-}
-
-/// The vendor as readers know it.
-pub(super) fn vendor_name(vendor: Vendor) -> &'static str {
-    match vendor {
-        Vendor::Intel => "Intel",
-        Vendor::Amd => "AMD",
-        Vendor::X86 => "both",
     }
 }

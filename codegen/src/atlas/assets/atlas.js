@@ -114,6 +114,7 @@
       // A press on the name goes there as well, and shows more; a second one shows less.
       setOpen(body, !body.classList.contains('open'));
     });
+    if ($('all') && !document.querySelector('tr.d')) $('all').hidden = true;
     $('all')?.addEventListener('click', (event) => {
       const open = event.currentTarget.getAttribute('aria-pressed') !== 'true';
       event.currentTarget.setAttribute('aria-pressed', String(open));
