@@ -71,4 +71,5 @@ pub struct Reader {
 }
 
 /// All of them; the first that recognises a file reads it.
-pub const READERS: &[Reader] = &[intel::READER, c_header::READER, rust_consts::READER, export::READER, amd::READER, pdf::UNKNOWN];
+pub const READERS: &[Reader] =
+    &[intel::READER, c_header::READER, rust_consts::READER, export::READER, amd::READER, pdf::UNKNOWN];

@@ -1,7 +1,7 @@
 //! `x86-vcpu-spec`: checks the hardware tables of `x86_vcpu`, shows what they become, and exports them.
 
-mod audit;
 mod atlas;
+mod audit;
 mod check;
 mod compile;
 mod completions;
