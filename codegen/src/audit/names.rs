@@ -5,6 +5,9 @@ mod words;
 
 use words::words;
 
+/// A text with more words that say something is no name.
+const LONGEST: usize = 7;
+
 /// A name, ready to be compared.
 #[derive(Clone, Debug)]
 pub struct Name {
@@ -54,6 +57,11 @@ impl Name {
         all
     }
 
+    /// Whether this is a sentence rather than a name: what is printed where others have one.
+    fn is_prose(&self) -> bool {
+        self.words.len() > LONGEST || self.plain.starts_with("if")
+    }
+
     fn one(text: &str) -> Name {
         let text = words::without_half(text);
         let plain: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -77,6 +85,21 @@ impl Names {
     /// All names of these texts.
     pub fn of<'t>(texts: impl IntoIterator<Item = &'t str>) -> Names {
         Names(texts.into_iter().flat_map(Name::all).collect())
+    }
+
+    /// The names of something by its title: of `PML4 Entry (PML4E)` the acronym is that of many.
+    pub fn of_title(text: &str) -> Names {
+        Names(vec![Name::one(text)])
+    }
+
+    /// More names.
+    pub fn extend(&mut self, more: Names) {
+        self.0.extend(more.0);
+    }
+
+    /// Whether what is printed is a sentence rather than a name.
+    pub fn is_prose(&self) -> bool {
+        self.0.first().is_some_and(Name::is_prose)
     }
 
     /// How alike the two names are that are most alike.

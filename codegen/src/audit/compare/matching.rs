@@ -125,7 +125,9 @@ impl<'m, 's> Matching<'m, 's> {
             // What stands there has been found elsewhere, or is here only: the row itself is unknown.
             let (number, own, name) = (self.number(theirs), entry.head.name(), &theirs.row.name);
             let text = format!("{number} is {own} (`{}`) here, `{name}` there", entry.head.manual_name);
-            self.verdicts.row(Outcome::Contradicted, Some(at), entry, theirs, text);
+            // A sentence is no other name.
+            let outcome = if theirs.names.is_prose() { Outcome::Remark } else { Outcome::Contradicted };
+            self.verdicts.row(outcome, Some(at), entry, theirs, text);
         }
         rest
     }

@@ -59,7 +59,9 @@ pub(crate) struct Ours<'s> {
     /// What reports call it: `vmcs`, `controls.secondary`, `layout.EptPointer`.
     pub name: String,
     pub kind: Kind,
-    /// Of a table of bits: the titles by which documents may know it.
+    /// Of a table of bits: its names and those of the MSRs that have it.
+    pub names: Names,
+    /// Of a table of bits: those, and the titles of what its rows cite.
     pub titles: Names,
     pub entries: Vec<Entry<'s>>,
 }
@@ -92,7 +94,11 @@ impl<'s> Builder<'s> {
         {
             let rows = self.addressed(&spec.exits, "exit", |row| row.module);
             let rows = rows.filter(|(row, _)| spec.vendor(row.module) == vendor);
-            let entries = rows.map(|(row, address)| self.entry(&row.head, address, Range::one(row.number.value)));
+            // Numbers that stand for no exit are listed by their names alone.
+            let entries = rows.map(|(row, address)| Entry {
+                reserved: row.head.name().starts_with("RESERVED_"),
+                ..self.entry(&row.head, address, Range::one(row.number.value))
+            });
             all.push(table(name, kind, entries.collect()));
         }
         let rows = self.addressed(&spec.instruction_errors, "instruction_error", |row| row.module);
@@ -203,38 +209,23 @@ impl<'s> Builder<'s> {
     /// Layouts, enumerations, members with bits and the clean bits: what is found by its title.
     fn words(&self, all: &mut Vec<Ours<'s>>) {
         let spec = self.spec;
-        let bits = |name: String, titles: Vec<&'s str>, entries| Ours {
-            name,
-            kind: Kind::Bits { msr: None },
-            titles: Names::of(distinct(titles)),
-            entries,
-        };
-        let titles = |head: &'s Head| {
-            let mut titles = vec![head.cite.title.as_str(), head.manual_name.as_str(), head.name()];
-            titles.extend(head.aliases.iter().map(|alias| alias.value.as_str()));
-            titles
-        };
         for (layout, address) in self.addressed(&spec.layouts, "layout", |row| row.module) {
-            let mut titles = titles(&layout.head);
+            let mut names = names(&layout.head);
             for msr in &spec.msrs {
                 if msr.layout.as_ref().is_some_and(|name| name.value == layout.head.name()) {
-                    titles.extend([msr.head.name(), msr.head.manual_name.as_str()]);
-                    titles.extend(msr.head.aliases.iter().map(|alias| alias.value.as_str()));
+                    names.extend(self::names(&msr.head));
                 }
             }
             let entries = self.layout_fields(&layout.fields, &address, "field");
-            titles.extend(entries.iter().map(|entry| entry.head.cite.title.as_str()));
-            all.push(bits(format!("layout.{}", layout.head.name()), titles, entries));
+            all.push(bits(format!("layout.{}", layout.head.name()), names, Some(&layout.head), entries));
         }
         for (table, address) in self.addressed(&spec.enums, "enum", |row| row.module) {
-            let mut titles = titles(&table.head);
             let values = table.values.iter().enumerate();
             let entry = |(i, value): (usize, &'s crate::model::EnumValue)| {
                 self.entry(&value.head, part(&address, "value", i), number(value.number.value))
             };
-            let entries: Vec<_> = values.map(entry).collect();
-            titles.extend(entries.iter().map(|entry| entry.head.cite.title.as_str()));
-            all.push(bits(format!("enum.{}", table.head.name()), titles, entries));
+            let name = format!("enum.{}", table.head.name());
+            all.push(bits(name, names(&table.head), Some(&table.head), values.map(entry).collect()));
         }
         for (member, address) in self.addressed(&spec.members, "member", |row| row.module) {
             if member.bits.is_empty() {
@@ -242,26 +233,21 @@ impl<'s> Builder<'s> {
             }
             let mut entries = self.layout_fields(&member.bits, &address, "bit");
             entries.iter_mut().for_each(|entry| entry.borrowed = true);
+            let mut names = names(&member.head);
+            names.extend(member.ty.as_ref().map(|ty| ty.value.as_str()));
             // Their citation is that of the whole area.
-            let mut titles = vec![member.head.manual_name.as_str(), member.head.name()];
-            titles.extend(member.ty.as_ref().map(|ty| ty.value.as_str()));
-            titles.extend(member.head.aliases.iter().map(|alias| alias.value.as_str()));
-            all.push(bits(format!("member.{}", member.head.name()), titles, entries));
+            all.push(bits(format!("member.{}", member.head.name()), names, None, entries));
         }
         let entries = self.clean();
-        let titles =
-            entries.iter().map(|entry| entry.head.cite.title.as_str()).chain(["CLEAN_BITS", "VMCB Clean Bits"]);
-        let titles = distinct(titles.collect());
-        if !entries.is_empty() {
-            all.push(bits("clean".to_owned(), titles, entries));
+        if let Some(first) = entries.first().map(|entry| entry.head) {
+            all.push(bits("clean".to_owned(), vec!["CLEAN_BITS", "VMCB Clean Bits"], Some(first), entries));
         }
     }
 
     fn entry(&self, head: &'s Head, address: Address, range: Range) -> Entry<'s> {
-        let aliases = head.aliases.iter().map(|alias| alias.value.as_str());
         Entry {
             head,
-            names: Names::of([head.manual_name.as_str(), head.name()].into_iter().chain(aliases)),
+            names: Names::of(names(head)),
             vendor: self.spec.vendor(address.module),
             address,
             range,
@@ -292,7 +278,25 @@ impl<'s> Builder<'s> {
 }
 
 fn table<'s>(name: &str, kind: Kind, entries: Vec<Entry<'s>>) -> Ours<'s> {
-    Ours { name: name.to_owned(), kind, titles: Names::default(), entries }
+    Ours { name: name.to_owned(), kind, names: Names::default(), titles: Names::default(), entries }
+}
+
+/// A table of bits. Its rows may cite other titles than the row that they belong to.
+fn bits<'s>(name: String, mut names: Vec<&'s str>, cites: Option<&'s Head>, entries: Vec<Entry<'s>>) -> Ours<'s> {
+    let own = Names::of(distinct(names.clone()));
+    if let Some(head) = cites {
+        names.push(&head.cite.title);
+        names.extend(entries.iter().map(|entry| entry.head.cite.title.as_str()));
+    }
+    let mut titles = Names::default();
+    distinct(names).into_iter().for_each(|title| titles.extend(Names::of_title(title)));
+    Ours { name, kind: Kind::Bits { msr: None }, names: own, titles, entries }
+}
+
+/// How a row is called.
+fn names(head: &Head) -> Vec<&str> {
+    let aliases = head.aliases.iter().map(|alias| alias.value.as_str());
+    [head.manual_name.as_str(), head.name()].into_iter().chain(aliases).collect()
 }
 
 fn part(address: &Address, key: &'static str, index: usize) -> Address {

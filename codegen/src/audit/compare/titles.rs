@@ -7,7 +7,8 @@ use crate::audit::source::{Kind, Table};
 
 /// The table of the spec whose rows fit best among those with that title.
 pub(super) fn find(ours: &[Ours], table: &Table, msr: Option<&str>) -> Option<usize> {
-    let wanted = Names::of([table.title.as_str()].into_iter().chain(msr));
+    // A title that many MSRs share says nothing.
+    let wanted = Names::of_title(msr.unwrap_or(&table.title));
     let rows = Theirs::all(&table.kind, &[table]);
     let has_bits = table.rows.iter().any(|row| row.bits.is_some());
     let fit = |ours: &Ours| {
@@ -22,7 +23,7 @@ pub(super) fn find(ours: &[Ours], table: &Table, msr: Option<&str>) -> Option<us
     let known = |ours: &(usize, &Ours)| {
         matches!(ours.1.kind, Kind::Bits { .. })
             && ours.1.name.starts_with("enum.") != has_bits
-            && ours.1.titles.same(&wanted)
+            && if msr.is_some() { ours.1.names.same(&wanted) } else { ours.1.titles.same(&wanted) }
     };
     let candidates: Vec<(usize, &Ours)> = ours.iter().enumerate().filter(known).collect();
     let best = candidates.iter().map(|(at, ours)| (fit(ours), std::cmp::Reverse(*at))).max()?;

@@ -45,7 +45,7 @@ pub(super) fn print(report: &Report) -> String {
 
 fn line(comparison: &Comparison, finding: &Finding, out: &mut String) {
     let word = finding.outcome.id().replace('-', " ");
-    let Finding { message, .. } = finding;
+    let message = short(&finding.message);
     let there = there(finding);
     let _ = match (&finding.here, there) {
         (Some(here), Some(there)) => {
@@ -58,6 +58,16 @@ fn line(comparison: &Comparison, finding: &Finding, out: &mut String) {
     if let Some(reason) = &finding.reason {
         let _ = writeln!(out, "    excuse: {reason}");
     }
+}
+
+/// The quotations of a message, each shortened: some documents have sentences for names.
+fn short(message: &str) -> String {
+    const LIMIT: usize = 60;
+    let part = |(i, part): (usize, &str)| match part.char_indices().nth(LIMIT) {
+        Some((end, _)) if i % 2 == 1 => format!("{}…", &part[..end]),
+        _ => part.to_owned(),
+    };
+    message.split('`').enumerate().map(part).collect::<Vec<_>>().join("`")
 }
 
 /// A row per table; columns in which nothing is counted are left out.

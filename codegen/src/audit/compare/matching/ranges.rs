@@ -49,7 +49,8 @@ fn covers<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>, inside: &
     let entry = &matching.ours.entries[*first];
     let text =
         format!("{} is `{}` there, of which nothing here has the name", matching.number(theirs), theirs.row.name);
-    matching.verdicts.row(Outcome::Contradicted, Some(*first), entry, theirs, text);
+    let outcome = if theirs.names.is_prose() { Outcome::Remark } else { Outcome::Contradicted };
+    matching.verdicts.row(outcome, Some(*first), entry, theirs, text);
 }
 
 /// Numbers of a row's range that no entry has.
