@@ -39,11 +39,6 @@ pub enum Error {
         /// The entry.
         entry: String,
     },
-    /// The document confirms nothing.
-    Derived {
-        /// The path of the document.
-        path: String,
-    },
     /// `manuals.toml` says that a document is a manual, and it is none.
     NoManual {
         /// The path of the document.
@@ -65,9 +60,6 @@ impl fmt::Display for Error {
         match self {
             Error::Unlisted { path, entry } => {
                 write!(f, "{path}: manuals.toml does not list this document; add\n\n{entry}")
-            }
-            Error::Derived { path } => {
-                write!(f, "{path}: made from tables like these, or from notes on a manual: it confirms nothing")
             }
             Error::NoManual { path, id } => {
                 write!(f, "{path}: `{id}` of manuals.toml says `kind = \"manual\"`, which it is not")
@@ -92,7 +84,8 @@ struct Place {
 /// What to write for these comparisons. The files are those that the spec was read from; `date` is today, `2026-11-22`.
 pub fn update(spec: &Spec, comparisons: &[Comparison], date: &str) -> Result<Update, Error> {
     let mut said: BTreeMap<FileId, Vec<(&str, Said)>> = BTreeMap::new();
-    for comparison in comparisons {
+    // What is made from tables like these, or from notes on a manual, confirms nothing.
+    for comparison in comparisons.iter().filter(|comparison| comparison.standing != Standing::Derived) {
         let doc = document(spec, comparison)?;
         for (address, place) in said_by(comparison) {
             let file = said.entry(spec.module(address.module).file).or_default();
@@ -125,9 +118,6 @@ pub fn update(spec: &Spec, comparisons: &[Comparison], date: &str) -> Result<Upd
 /// The document's `id`, if it may confirm.
 fn document<'c>(spec: &Spec, comparison: &'c Comparison) -> Result<&'c str, Error> {
     let path = comparison.path.clone();
-    if comparison.standing == Standing::Derived {
-        return Err(Error::Derived { path });
-    }
     let Some(id) = comparison.doc.as_deref() else {
         return Err(Error::Unlisted { path, entry: entry(comparison) });
     };

@@ -50,6 +50,10 @@ impl Name {
                 all.push(Name::one(inside));
             }
         }
+        // "RIPV. Restart IP valid", "EN: Enable Intel MPX in supervisor mode"
+        for separator in [": ", ". "] {
+            all.extend(text.split_once(separator).map(|(name, _)| Name::one(name)));
+        }
         for separator in ["; ", " / "] {
             all.extend(text.split(separator).skip(usize::from(!text.contains(separator))).map(Name::one));
         }
@@ -124,7 +128,9 @@ impl Names {
 /// The name of something that stands for nothing: "Reserved, SBZ".
 pub fn is_reserved(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    text.starts_with("reserved") || matches!(text.trim(), "sbz" | "mbz" | "raz" | "unused" | "not used" | "")
+    text.starts_with("reserved")
+        || text.starts_with("not currently defined")
+        || matches!(text.trim(), "sbz" | "mbz" | "raz" | "unused" | "not used" | "not assigned" | "")
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub fn source(spec: &Spec) -> Source {
         ..row(&intercept.head)
     });
     add(Kind::Intercepts, "Intercepts", intercepts.collect());
+    let clean = spec.clean.iter().map(|clean| bits(&clean.head, clean.bits, clean.reserved));
+    add(Kind::Bits { msr: None }, "VMCB Clean Bits", clean.collect());
     for layout in &spec.layouts {
         let fields = layout.fields.iter().map(|field| bits(&field.head, field.bits, field.reserved));
         add(Kind::Bits { msr: None }, layout.head.name(), fields.collect());

@@ -52,8 +52,7 @@ impl<'m, 's> Matching<'m, 's> {
             false => entry.range == range,
         };
         let found = self.ours.entries.iter().enumerate().filter(|(_, entry)| same(entry));
-        let rated = found
-            .map(|(at, entry)| (at, if entry.reserved { Likeness::None } else { entry.names.likeness(&theirs.names) }));
+        let rated = found.map(|(at, entry)| (at, entry.names.likeness(&theirs.names)));
         // The first of equals, and what has a meaning before what is reserved.
         rated.min_by_key(|(at, likeness)| (std::cmp::Reverse(*likeness), self.ours.entries[*at].reserved, *at))
     }
@@ -63,6 +62,7 @@ impl<'m, 's> Matching<'m, 's> {
         let mut rest = Vec::new();
         for (i, theirs) in self.theirs.iter().enumerate() {
             match self.at_number(theirs) {
+                Some((at, Likeness::Same)) if self.ours.entries[at].reserved => {}
                 // Even if it is called reserved: "Reserved for host use" is a name.
                 Some((at, Likeness::Same)) => self.agree(at, theirs, Outcome::Confirmed),
                 _ if theirs.reserved => {}
