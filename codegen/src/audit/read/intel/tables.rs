@@ -169,12 +169,15 @@ fn part(lines: &[Line]) -> (Part, &[Line]) {
 
 /// Where the columns begin: where their titles do, or, for titles that are centred, where most cells below do.
 fn columns(head: &[Line], body: &[Line]) -> Vec<f32> {
-    let mut columns: Vec<f32> = Vec::new();
-    for start in head.iter().flat_map(head_starts) {
-        if columns.iter().all(|column| (column - start).abs() > SLACK) {
-            columns.push(start);
+    // A title of two lines has its words above one another.
+    let mut titles: Vec<(f32, f32)> = Vec::new();
+    for (start, end) in head.iter().flat_map(head_cells) {
+        match titles.iter_mut().find(|(from, to)| start < *to && *from < end || (*from - start).abs() <= SLACK) {
+            Some((from, to)) => (*from, *to) = (from.min(start), to.max(end)),
+            None => titles.push((start, end)),
         }
     }
+    let mut columns: Vec<f32> = titles.into_iter().map(|(start, _)| start).collect();
     columns.sort_by(f32::total_cmp);
     let cells = common_starts(body);
     let mut before = f32::MIN;
@@ -191,8 +194,8 @@ fn columns(head: &[Line], body: &[Line]) -> Vec<f32> {
     columns
 }
 
-/// Where the cells of a head begin. In text a single space may be between two: there their words tell.
-fn head_starts(line: &Line) -> Vec<f32> {
+/// Where the cells of a head begin and end. In text a single space may be between two: there their words tell.
+fn head_cells(line: &Line) -> Vec<(f32, f32)> {
     const FIRST: [&str; 12] = [
         "Name",
         "Description",
@@ -216,7 +219,13 @@ fn head_starts(line: &Line) -> Vec<f32> {
             starts.push(word.x0);
         }
     }
-    starts
+    starts.sort_by(f32::total_cmp);
+    let ends = |from: f32, to: f32| {
+        let words = line.line.words.iter().filter(|word| (from..to).contains(&word.x0));
+        words.map(|word| word.x1).fold(from, f32::max)
+    };
+    let next = starts.iter().skip(1).copied().chain([f32::MAX]);
+    starts.iter().zip(next).map(|(&start, next)| (start, ends(start, next))).collect()
 }
 
 /// Where the cells of a line begin.

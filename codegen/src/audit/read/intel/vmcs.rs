@@ -83,8 +83,8 @@ impl Reader<'_> {
                 self.row(&name, encoding, line);
             } else if !name.is_empty() {
                 match self.rows.last_mut() {
-                    // Lines of one cell stand closer together than rows do.
-                    Some((row, _)) if above < 13.0 && before.is_empty() => {
+                    // Lines of one cell stand closer together than rows do, but not in text.
+                    Some((row, _)) if above < 13.0 && before.is_empty() && half(&row.name).1.is_none() => {
                         let (words, marks) = self.block.without_marks(&name);
                         row.name = format!("{} {}", row.name, text::join(&words));
                         row.condition = row.condition.take().or_else(|| condition(self.block, &marks));
