@@ -61,6 +61,9 @@ pub fn read(block: &Block, found: &mut Found) {
     let layouts: Vec<Table> =
         layouts.into_iter().zip(&msrs).filter(|(_, msr)| msr.number.is_some()).map(|(layout, _)| layout).collect();
     msrs.retain(|msr| msr.number.is_some());
+    // "Reserved MSR Address Space for CAT Mask Registers" stands above the registers that there are.
+    let named: Vec<Option<i64>> = msrs.iter().filter(|msr| !msr.reserved).map(|msr| msr.number).collect();
+    msrs.retain(|msr| !msr.reserved || !named.contains(&msr.number));
     found.tables.push(Table { kind: Kind::Msrs, title: block.title.clone(), complete: false, rows: msrs });
     found.tables.extend(layouts.into_iter().filter(|layout| !layout.rows.is_empty()));
 }
