@@ -137,6 +137,15 @@ fn layouts_have_descriptions_for_names() {
 }
 
 #[test]
+fn values_are_tables_of_their_own() {
+    let source = bits();
+    let values: Vec<_> = source.tables.iter().filter(|table| table.title == "Format of an EPT Example Entry").collect();
+    let [_, values] = values.as_slice() else { panic!("{values:#?}") };
+    let rows: Vec<_> = values.rows.iter().map(|row| (row.number, row.last, row.name.as_str())).collect();
+    assert_eq!(rows, [(Some(0), None, "red"), (Some(1), None, "green"), (Some(2), Some(3), "all others")]);
+}
+
+#[test]
 fn capabilities_are_items_of_lists() {
     let source = bits();
     let msr = Kind::Bits { msr: Some("IA32_VMX_COLOURS".into()) };

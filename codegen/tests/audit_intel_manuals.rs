@@ -158,9 +158,13 @@ fn every_row_of_revision_077() {
             differ.push(format!("{:#x} {} / {:?}", msr.address.value, msr.head.manual_name, row.map(|row| &row.name)));
         }
     }
-    // Every bit is in one row, but for three tables as they are printed.
+    // Every bit is in one row; one table has a printed error.
     for table in c.tables.iter().filter(|table| table.kind == Kind::Bits { msr: None }) {
         let mut bits: Vec<[u32; 2]> = table.rows.iter().filter_map(|row| row.bits).collect();
+        // Lists of values have none.
+        if bits.is_empty() {
+            continue;
+        }
         bits.sort_by_key(|[_, low]| *low);
         let mut next = 0;
         let mut odd = Vec::new();

@@ -11,6 +11,7 @@ mod lists;
 mod msrs;
 mod tables;
 mod text;
+mod values;
 mod vmcs;
 
 use super::{Input, Progress, ReadError, Reader, pdf};
@@ -68,6 +69,7 @@ impl Found {
         vmcs::read(block, self);
         exits::read(block, self);
         layouts::read(block, self);
+        values::read(block, self);
         msrs::read(block, self);
     }
 

@@ -3,6 +3,7 @@
 use super::Found;
 use super::tables::{Block, Row};
 use super::text;
+use super::values;
 use crate::audit::source::{self, Kind, Table};
 use crate::model::ControlWord;
 
@@ -26,10 +27,12 @@ pub fn read(block: &Block, found: &mut Found) {
         return;
     }
     let mut rows = Vec::new();
-    for row in block.rows(|key| key_of(key).is_some(), found) {
+    let read = block.rows(|key| key_of(key).is_some(), found);
+    for row in &read {
         // Bits that no processor has beyond the widest address.
-        let Some((Some(bits), aliases)) = key_of(&row.key) else { continue };
-        let name = name(&row, block);
+        let Some((Some(bits), mut aliases)) = key_of(&row.key) else { continue };
+        let name = name(row, block);
+        aliases.extend(shorter(&name));
         if name.is_empty() {
             found.unreadable(&row.line, "no name");
             continue;
@@ -44,7 +47,33 @@ pub fn read(block: &Block, found: &mut Found) {
             ..source::Row::default()
         });
     }
+    let controls = matches!(kind, Kind::Controls(_));
     found.tables.push(Table { kind, title: block.title.clone(), complete: true, rows });
+    // The lists in descriptions of controls are about other things.
+    for row in read.iter().filter(|_| !controls) {
+        values::of_row(row, block, found);
+    }
+}
+
+/// What a sentence is about, where that is not all of it.
+fn shorter(name: &str) -> Option<String> {
+    let mut short = name;
+    // "If bit 6 of EPTP is 1, accessed flag for EPT; indicates whether …"
+    if short.starts_with("If ")
+        && let Some((_, then)) = short.split_once(", ")
+    {
+        short = then;
+    }
+    if let Some((about, _)) = short.split_once("; ").filter(|(about, _)| !about.contains('(')) {
+        short = about;
+    }
+    for start in ["Setting this control to 1 ", "This value is ", "This bit is set if ", "Set if ", "The "] {
+        short = short.strip_prefix(start).unwrap_or(short);
+    }
+    if let Some((about, _)) = short.split_once(" for this ") {
+        short = about;
+    }
+    (short != name && !short.is_empty()).then(|| short.to_string())
 }
 
 /// The bits of "31:17", and what else it calls them: "3 (PWT)".
@@ -66,6 +95,20 @@ fn name(row: &Row, block: &Block) -> String {
     // "Reserved (except for CS)" stands above what the bit is for CS.
     let paragraph = paragraphs.iter().find(|paragraph| !paragraph.contains("except for")).or(paragraphs.first());
     let paragraph = paragraph.map_or("", |paragraph| without_exception(paragraph));
+    // Whether there is anything may depend on something else: then what there is comes second.
+    let sentence = text::first_sentence(paragraph);
+    let second = paragraph.get(sentence.len()..).unwrap_or_default().trim_start_matches(['.', ' ']);
+    if sentence.starts_with("If ") && sentence.ends_with("is undefined") && !second.is_empty() {
+        return text::first_sentence(second);
+    }
+    // "If bit 7 is 1:" has the rest in the next line.
+    let first = paragraphs.iter().position(|other| other == paragraph);
+    if let Some(next) =
+        first.and_then(|at| paragraphs.get(at + 1)).filter(|_| paragraph.starts_with("If ") && paragraph.ends_with(':'))
+    {
+        let next = next.trim_start_matches(['•', ' ']).split(" • ").next().unwrap_or_default();
+        return text::first_sentence(&format!("{}, {next}", paragraph.trim_end_matches(':')));
+    }
     // Of a list the first item.
     let paragraph = paragraph.trim_start_matches(['•', ' ']).split(" • ").next().unwrap_or_default();
     text::first_sentence(paragraph)

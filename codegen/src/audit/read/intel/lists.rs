@@ -91,6 +91,34 @@ fn capability(paragraph: &str) -> Option<String> {
     word.starts_with("IA32_VMX_").then(|| word.trim_end_matches(|c: char| !c.is_alphanumeric()).to_string())
 }
 
+/// What "the processor supports execute-only translations" and "the INVEPT instruction is supported" are about.
+fn about(name: &str) -> Option<String> {
+    const STARTS: [&str; 14] = [
+        "is used to ",
+        "reports (if set) ",
+        "reports ",
+        "report ",
+        "indicates ",
+        "indicate ",
+        "contain ",
+        "contains ",
+        "enumerate ",
+        "the logical ",
+        "the processor ",
+        "processor ",
+        "supports ",
+        "reports ",
+    ];
+    let mut short = name;
+    for start in STARTS.into_iter().chain(["the support for ", "support for ", "the "]) {
+        short = short.strip_prefix(start).unwrap_or(short);
+    }
+    for end in [" is supported", " are supported"] {
+        short = short.strip_suffix(end).unwrap_or(short);
+    }
+    (short != name && !short.is_empty()).then(|| short.to_string())
+}
+
 /// The rows of "Bits 4:0 report …", "If bit 5 is read as 1, …", "Bits 13:9 and bit 31 are reserved …".
 fn rows(item: &Item) -> Vec<Row> {
     // Marks of notes apart.
@@ -120,12 +148,19 @@ fn rows(item: &Item) -> Vec<Row> {
     if matches!(words.get(used), Some(&("in" | "of"))) {
         return Vec::new();
     }
-    let start = text.len() - rest.len();
+    let start = text.len().saturating_sub(rest.len());
     let skipped: usize = words.iter().take(used).map(|word| word.len() + 1).sum();
     let told = text.get((start + skipped).min(text.len())..).unwrap_or_default();
     let name = text::first_sentence(told.strip_prefix("is read as 1, ").unwrap_or(told));
     let reserved = ["are reserved", "is reserved", "is always 0"].iter().any(|nothing| name.starts_with(nothing));
-    let row =
-        |bits| Row { name: name.clone(), bits: Some(bits), reserved, place: item.line.place.clone(), ..Row::default() };
+    let aliases: Vec<String> = (!reserved).then(|| about(&name)).flatten().into_iter().collect();
+    let row = |bits| Row {
+        name: name.clone(),
+        aliases: aliases.clone(),
+        bits: Some(bits),
+        reserved,
+        place: item.line.place.clone(),
+        ..Row::default()
+    };
     ranges.into_iter().map(row).collect()
 }

@@ -318,7 +318,11 @@ impl Reader<'_> {
             }
             words.extend(line);
         }
-        row.name = title(&text::join(&words));
+        let description = text::join(&words);
+        row.name = title(&description);
+        // "SYSCALL Enable: IA32_EFER.SCE (R/W)"
+        let long = without_access(&text::first_sentence(&description));
+        row.aliases.extend((long != row.name && !long.is_empty()).then_some(long));
         row.reserved = row.name.is_empty() || text::is_reserved(&row.name);
         if row.name.is_empty() {
             row.name = "Reserved".into();
@@ -341,8 +345,15 @@ fn alias(text: &str) -> Vec<String> {
 /// "Lock bit" of "Lock bit (R/WO): (1 = locked)".
 fn title(description: &str) -> String {
     // "1: Full width" is about the value.
-    let name = description.split(": ").next().filter(|name| name.len() > 2).unwrap_or(description);
-    let mut text = text::first_sentence(name);
+    let is_value = |name: &str| name.bytes().all(|b| b.is_ascii_digit());
+    let description =
+        description.split_once(": ").filter(|(value, _)| is_value(value)).map_or(description, |(_, name)| name);
+    without_access(&text::first_sentence(description.split(": ").next().unwrap_or(description)))
+}
+
+/// Without "(R/W)".
+fn without_access(text: &str) -> String {
+    let mut text = text.to_string();
     if let Some(at) = text.rfind(" (")
         && text
             .get(at..)
@@ -361,6 +372,8 @@ mod tests {
     fn titles_of_bits() {
         assert_eq!(title("Lock bit (R/WO): (1 = locked). When set"), "Lock bit");
         assert_eq!(title("APIC Base (R/W)"), "APIC Base");
+        assert_eq!(title("1: EN: Enables it"), "EN");
+        assert_eq!(without_access("SYSCALL Enable: IA32_EFER.SCE (R/W)"), "SYSCALL Enable: IA32_EFER.SCE");
         assert_eq!(title("Branch Barrier (IBPB). More"), "Branch Barrier (IBPB)");
     }
 

@@ -442,7 +442,8 @@ impl Row {
             let (x0, y) = line.words.first().map_or((0.0, 0.0), |word| (word.x0, middle(&line.words)));
             left = left.min(x0);
             let goes_on = above.is_some_and(|above| above.place == line.place && y - middle(&above.words) < PITCH);
-            if x0 > left + SLACK {
+            let item = paragraphs.last().and_then(|words| words.first()).is_some_and(|word| word.text == "•");
+            if x0 > left + SLACK && !(goes_on && item) {
                 above = None;
                 continue;
             }
@@ -454,6 +455,16 @@ impl Row {
             }
         }
         paragraphs.iter().map(text::join).collect()
+    }
+
+    /// The lines of a cell that stand indented.
+    pub fn indented(&self, cell: usize, block: &Block) -> Vec<(Place, String)> {
+        let lines: Vec<&CellLine> =
+            self.cells.get(cell).into_iter().flatten().filter(|line| !line.words.is_empty()).collect();
+        let x0 = |line: &CellLine| line.words.first().map_or(0.0, |word| word.x0);
+        let left = lines.iter().map(|line| x0(line)).fold(f32::MAX, f32::min);
+        let indented = lines.into_iter().filter(|line| x0(line) > left + SLACK);
+        indented.map(|line| (line.place.clone(), text::join(&block.without_marks(&line.words).0))).collect()
     }
 
     /// All of a cell, where it is a name that may take several lines.

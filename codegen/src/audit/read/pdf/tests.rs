@@ -58,7 +58,8 @@ fn pdf(texts: &[&str], encrypted: bool) -> Vec<u8> {
     let mut bytes = b"%PDF-1.4\n".to_vec();
     let mut places = String::new();
     for (index, object) in objects.iter().enumerate() {
-        let _ = write!(places, "{:010} 00000 n \n", bytes.len());
+        // A line of this table has 20 bytes.
+        let _ = writeln!(places, "{:010} 00000 n ", bytes.len());
         bytes.extend(format!("{} 0 obj\n{object}\nendobj\n", index + 1).bytes());
     }
     let end = bytes.len();
