@@ -7,7 +7,7 @@ use super::amd_control;
 use super::amd_rows;
 use super::pdf::{self, Line, Page};
 use super::{Input, Progress, ReadError, Reader};
-use crate::audit::source::{Identity, Place, Source, Standing, Table, Unreadable};
+use crate::audit::source::{Identity, Kind, Place, Source, Standing, Table, Unreadable};
 use crate::model::Area;
 
 /// The reader.
@@ -59,9 +59,9 @@ fn read(input: &Input, progress: Progress) -> Result<Source, ReadError> {
     let mut unreadable = Vec::new();
     for block in blocks(&pages) {
         let (kind, rows) = match block.contents {
-            Contents::Control => (Area::Control.into(), amd_control::rows(&block.parts, &mut unreadable)),
-            Contents::Members(area) => (area.into(), amd_rows::members(&block.parts, &mut unreadable)),
-            Contents::Exits => (crate::audit::source::Kind::SvmExits, amd_rows::exits(&block.parts, &mut unreadable)),
+            Contents::Control => (Kind::Members(Area::Control), amd_control::rows(&block.parts, &mut unreadable)),
+            Contents::Members(area) => (Kind::Members(area), amd_rows::members(area, &block.parts, &mut unreadable)),
+            Contents::Exits => (Kind::SvmExits, amd_rows::exits(&block.parts, &mut unreadable)),
         };
         if !rows.is_empty() {
             tables.push(Table { kind, title: block.title.to_owned(), complete: true, rows });
@@ -283,10 +283,4 @@ pub(super) fn cell(part: &Part, line: &Line, wanted: usize) -> String {
 /// Notes what looks like a row and is none.
 pub(super) fn refuse(unreadable: &mut Vec<Unreadable>, part: &Part, line: &Line, why: &str) {
     unreadable.push(Unreadable { place: part.place.clone(), text: line.text(), why: why.to_owned() });
-}
-
-impl From<Area> for crate::audit::source::Kind {
-    fn from(area: Area) -> Self {
-        Self::Members(area)
-    }
 }

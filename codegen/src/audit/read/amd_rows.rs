@@ -3,6 +3,7 @@
 use super::amd::{Part, cell, column, refuse};
 use super::pdf::Line;
 use crate::audit::source::{Row, Unreadable};
+use crate::model::Area;
 
 /// `0E8h–0EFh` and `100h`: the first number, and the last of a range.
 pub(super) fn range(text: &str) -> Option<(i64, Option<i64>)> {
@@ -45,6 +46,8 @@ struct Entry<'p> {
     first: &'p Line,
     number: i64,
     last: Option<i64>,
+    /// It goes on to the end of the area: `7C8h to ends of VMCB`.
+    open: bool,
     /// The text of each column but the first, a line each.
     cells: Vec<Vec<String>>,
 }
@@ -55,19 +58,27 @@ fn entries<'p>(parts: &'p [Part], unreadable: &mut Vec<Unreadable>) -> Vec<Entry
     let mut entries: Vec<Entry> = Vec::new();
     for part in parts {
         for line in &part.lines {
-            let mut number = cell(part, line, 0);
-            // Codes are so wide that their column may hold the start of the next.
-            let short = number.split(' ').next().unwrap_or_default().to_owned();
-            let found = range(&number).or_else(|| {
-                number = short;
-                range(&number)
-            });
+            let number = cell(part, line, 0);
+            let open = number.contains(" to end");
+            let mut found = range(&number);
+            // Codes may be so wide that the next column starts in theirs.
+            let mut spilled = String::new();
+            if let (None, Some((short, rest))) = (found, number.split_once(' ')) {
+                found = range(short);
+                spilled = if found.is_some() && !rest.starts_with('(') && !open { rest.to_owned() } else { spilled };
+            }
             let columns = part.columns.len();
-            let texts = (1..columns).map(|at| cell(part, line, at));
+            let texts = (1..columns).map(|at| match at {
+                1 => format!("{spilled} {}", cell(part, line, 1)).trim().to_owned(),
+                _ => cell(part, line, at),
+            });
             match found {
                 Some((number, last)) => {
+                    // What is between the offset and the name says where the area ends.
+                    let name = |text: String| text.find("RESERVED").map_or(String::new(), |at| text[at..].to_owned());
+                    let texts = texts.map(|text| if open { name(text) } else { text });
                     let cells = texts.map(|text| if text.is_empty() { Vec::new() } else { vec![text] }).collect();
-                    entries.push(Entry { part, first: line, number, last, cells });
+                    entries.push(Entry { part, first: line, number, last, open, cells });
                 }
                 None if entries.is_empty() => refuse(unreadable, part, line, "no row begins here"),
                 None => {
@@ -96,7 +107,7 @@ fn joined(lines: &[String]) -> String {
 }
 
 /// The members of the state save area or of the VMSA.
-pub(super) fn members(parts: &[Part], unreadable: &mut Vec<Unreadable>) -> Vec<Row> {
+pub(super) fn members(area: Area, parts: &[Part], unreadable: &mut Vec<Unreadable>) -> Vec<Row> {
     const PARTS: [&str; 4] = ["selector", "attrib", "limit", "base"];
     let registers = registers(parts, &PARTS);
     let mut rows = Vec::new();
@@ -128,7 +139,9 @@ pub(super) fn members(parts: &[Part], unreadable: &mut Vec<Unreadable>) -> Vec<R
             refuse(unreadable, entry.part, entry.first, "it has no name");
             continue;
         }
-        // A range without an end goes to the end of the page.
+        if entry.open {
+            stated = u64::try_from(entry.number).ok().and_then(|start| area.size().checked_sub(start));
+        }
         let reserved = is_reserved(&name) || segment.is_some() && is_reserved(&text(2));
         let row = Row { number: Some(entry.number), size: stated, place, ..Row::default() };
         let notes: Vec<_> = entry.cells.iter().skip(2).flatten().map(String::as_str).collect();

@@ -112,7 +112,9 @@ fn members(tokens: &[Token]) -> Result<Vec<Field>, Fault> {
             // The last name before a bracket, a colon or a comma is the member's; those before it are its type.
             let words = tokens.iter().take_while(|token| token.ident().is_some()).count();
             let named = !tokens.get(words).is_some_and(|token| token.is(":") && words < 2);
-            let types = if named { words.saturating_sub(1) } else { words };
+            // Of pointers the stars stand between the two.
+            let pointer = tokens.get(words).is_some_and(|token| token.is("*"));
+            let types = if named && !pointer { words.saturating_sub(1) } else { words };
             let names: Vec<_> = tokens[..types].iter().filter_map(Token::ident).collect();
             (integer_type(&names), &tokens[types..])
         }
@@ -390,10 +392,12 @@ fn next(at: u64, align: u64) -> u64 {
 /// Whether a name says that nothing is there.
 pub(super) fn is_reserved(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name).trim_start_matches('_').to_ascii_lowercase();
+    let alone = |word: &str| last.split('[').next() == Some(word);
     let numbered =
         |word: &str| last.strip_prefix(word).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     ["reserved", "rsvd", "resvd", "padding"].iter().any(|word| last.starts_with(word))
         || numbered("res")
         || numbered("rsv")
         || numbered("pad")
+        || alone("res")
 }
