@@ -11,7 +11,7 @@ use common::{Scratch, manifest};
 use serde_json::Value;
 use x86_vcpu_codegen::atlas::{Site, Uses, site};
 use x86_vcpu_codegen::export::tables;
-use x86_vcpu_codegen::model::{Head, Spanned};
+use x86_vcpu_codegen::model::{Confirmed, Excuse, Head, Spanned};
 use x86_vcpu_codegen::{Spec, export};
 
 /// The base, and the library's own tables with its code in a checkout.
@@ -199,7 +199,10 @@ fn poison(head: &mut Head) {
     head.aliases = vec![Spanned { value: text.clone(), span: head.span }];
     head.cite.title.clone_from(&text);
     head.cite.page = Some(Spanned { value: text.clone(), span: head.span });
-    head.cite.unchecked = Some(text);
+    head.cite.unchecked = Some(text.clone());
+    let doc = || Spanned { value: text.clone(), span: head.span };
+    head.confirmed = vec![Confirmed { doc: doc(), title: text.clone(), page: Some(doc()), date: doc() }];
+    head.excuses = vec![Excuse { doc: doc(), reason: text.clone() }];
 }
 
 #[test]
@@ -256,6 +259,25 @@ fn everything_is_escaped() {
         let script = &site.files.iter().find(|(name, _)| name == "search.js").unwrap().1;
         assert!(script.contains("alert(1)") && !script.contains("</script"));
     }
+}
+
+#[test]
+fn what_an_audit_says_is_shown() {
+    let mut spec = Spec::load(manifest("tests/base")).unwrap_or_else(|errors| panic!("{errors}"));
+    let manual = spec.manuals.iter().find(|manual| manual.kind == "manual").unwrap();
+    let (id, name) = (manual.id.clone(), manual.short().to_owned());
+    let field = spec.fields.iter_mut().find(|field| field.head.name() == "GUEST_RIP").unwrap();
+    let (span, text) = (field.head.span, |text: &str| text.to_owned());
+    let date = Spanned { value: text("2026-11-22"), span };
+    field.head.confirmed = vec![Confirmed { doc: id, title: text("Encodings B"), page: None, date }];
+    field.head.excuses = vec![Excuse { doc: Spanned { value: text("*"), span }, reason: text("It is so.") }];
+    let site = site(&spec, &Uses::default());
+    let page = |name: &str| &site.files.iter().find(|(file, _)| file == name).unwrap().1;
+    let row = page("vmcs.html").split("id=\"vmcs-GUEST_RIP\"").nth(1).unwrap().split("</tbody>").next().unwrap();
+    for part in [name.as_str(), "<cite>Encodings B</cite>, on 2026-11-22", "any document: It is so.", "c:f"] {
+        assert!(row.contains(part), "{part} in {row}");
+    }
+    assert!(page("index.html").contains("Confirmed by an audit"));
 }
 
 fn atlas(arguments: &[&str]) -> Output {

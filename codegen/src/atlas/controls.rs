@@ -26,7 +26,7 @@ impl Atlas<'_> {
                 choices: vec![("1".to_owned(), "default1".to_owned()), ("0".to_owned(), "others".to_owned())],
             },
             super::types::reserved_filter(),
-            super::types::checked_filter(entries.iter()),
+            super::types::checked_filter(&entries),
         ];
         Page {
             file: links::CONTROLS.to_owned(),

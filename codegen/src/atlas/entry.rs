@@ -6,6 +6,7 @@ use super::page::Found;
 use super::text::prose;
 use super::uses::Place;
 use super::{Atlas, links};
+use crate::audit::status::Class;
 use crate::model::{Cite, Head};
 
 /// A fact of an entry: what it is called, and what is shown.
@@ -22,6 +23,7 @@ impl Atlas<'_> {
             let names: Vec<_> = head.aliases.iter().map(|alias| alias.value.as_str()).collect();
             facts.push(("Also", html! { (names.join("; ")) }));
         }
+        facts.extend(self.audit(head));
         if !around.is_some_and(|around| same(around, &head.cite)) {
             facts.push(("Source", self.cite(&head.cite)));
             if let Some(why) = &head.cite.unchecked {
@@ -31,16 +33,73 @@ impl Atlas<'_> {
         facts
     }
 
+    /// What audits found, and why what they found otherwise is wrong.
+    fn audit(&self, head: &Head) -> Vec<Fact> {
+        let mut facts = Vec::new();
+        if !head.confirmed.is_empty() {
+            let list = html! {
+                @for (i, found) in head.confirmed.iter().enumerate() {
+                    @if i > 0 { "; " }
+                    (self.document(&found.doc.value)) ", " cite { (found.title) }
+                    @if let Some(page) = &found.page { ", p. " (page.value) }
+                    ", on " (found.date.value)
+                }
+            };
+            facts.push(("Audited", list));
+        }
+        if !head.excuses.is_empty() {
+            let list = html! {
+                @for (i, excuse) in head.excuses.iter().enumerate() {
+                    @if i > 0 { "; " }
+                    @if excuse.doc.value == "*" { "any document" } @else { (self.document(&excuse.doc.value)) }
+                    ": " (prose(&excuse.reason))
+                }
+            };
+            facts.push(("Differs from", list));
+        }
+        facts
+    }
+
+    /// A document with its revision.
+    fn document(&self, id: &str) -> Markup {
+        html! {
+            @match self.spec.manual(id) {
+                Some(manual) => { a href=(links::manual(id).href()) { (manual.short()) } " " (revision(&manual.revision)) }
+                None => (id),
+            }
+        }
+    }
+
+    /// Whether an audit confirmed a row: by a manual, or by two others.
+    pub fn is_confirmed(&self, head: &Head) -> bool {
+        matches!(Class::of(self.spec, head), Class::Manual | Class::Two)
+    }
+
+    /// The entry of a row, for the search. `name` is what is shown there.
+    pub fn found(&self, id: &str, kind: &'static str, name: String, head: &Head, number: Option<u64>) -> Found {
+        Found {
+            id: id.to_owned(),
+            name,
+            manual_name: head.manual_name.clone(),
+            kind,
+            number,
+            aliases: head.aliases.iter().map(|alias| alias.value.clone()).collect(),
+            reserved: false,
+            unchecked: head.cite.unchecked.is_some(),
+            confirmed: self.is_confirmed(head),
+        }
+    }
+
+    /// The words that [`super::table::Filter::checked`] asks for.
+    pub fn checked(&self, head: &Head) -> String {
+        let compared = if head.cite.unchecked.is_some() { "c:n" } else { "c:y" };
+        if self.is_confirmed(head) { format!("{compared} c:f") } else { compared.to_owned() }
+    }
+
     /// A citation with its document.
     pub fn cite(&self, cite: &Cite) -> Markup {
-        let manual = self.spec.manual(&cite.doc.value);
         html! {
-            @match manual {
-                Some(manual) => {
-                    a href=(links::manual(&cite.doc.value).href()) { (manual.short()) } " " (revision(&manual.revision)) ", "
-                }
-                None => { (cite.doc.value) ", " }
-            }
+            (self.document(&cite.doc.value)) ", "
             cite { (cite.title) }
             @if let Some(page) = &cite.page { ", p. " (page.value) }
         }
@@ -85,20 +144,6 @@ fn same(one: &Cite, other: &Cite) -> bool {
         && one.title == other.title
         && one.page.as_ref().map(|page| &page.value) == other.page.as_ref().map(|page| &page.value)
         && one.unchecked == other.unchecked
-}
-
-/// The entry of a row, for the search. `name` is what is shown there.
-pub(super) fn found(id: &str, kind: &'static str, name: String, head: &Head, number: Option<u64>) -> Found {
-    Found {
-        id: id.to_owned(),
-        name,
-        manual_name: head.manual_name.clone(),
-        kind,
-        number,
-        aliases: head.aliases.iter().map(|alias| alias.value.clone()).collect(),
-        reserved: false,
-        unchecked: head.cite.unchecked.is_some(),
-    }
 }
 
 /// The mark of a row that nobody compared with its document.

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::Atlas;
 use super::controls::link_if;
-use super::entry::{Fact, found};
+use super::entry::Fact;
 use super::links;
 use super::page::{Found, Page, Section};
-use super::table::{Filter, Row, checked, filters, mono, name, table, text};
+use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::hex;
 use super::uses::Before;
 use crate::model::{Exit, ExitMap, Information, Spanned, SvmInformation, Valid, Vendor, VmxInformation};
@@ -125,7 +125,7 @@ impl Atlas<'_> {
     ) -> Row {
         let head = &exit.head;
         let id = links::exit(vendor, head.name()).id;
-        entries.push(found(&id, kind, head.name().to_owned(), head, Some(bits(exit))));
+        entries.push(self.found(&id, kind, head.name().to_owned(), head, Some(bits(exit))));
         let rows = self.references.of_exit(self.spec, vendor, head.name());
         let (module, payload) = (vendor.name(), exit.payload_name());
         let mut facts = vec![(
@@ -143,7 +143,7 @@ impl Atlas<'_> {
         let other = if vendor == Vendor::Amd { "/vmx/" } else { "/svm/" };
         places.retain(|place| !place.file.contains(other));
         facts.extend(self.used(&places));
-        let mut tags = vec![checked(head)];
+        let mut tags = vec![self.checked(head)];
         let inside = rows.iter().all(|row| row.neutral.is_empty());
         tags.extend((!rows.is_empty()).then(|| format!("n:{}", if inside { "inside" } else { "vmm" })));
         Row { id, tags, reserved: false, cells, facts }
@@ -204,12 +204,18 @@ impl Atlas<'_> {
         let rows = self.spec.instruction_errors.iter().map(|error| {
             let head = &error.head;
             let id = links::error(head.name()).id;
-            entries.push(found(&id, "VM-instruction error", head.name().to_owned(), head, Some(error.number.value)));
+            entries.push(self.found(
+                &id,
+                "VM-instruction error",
+                head.name().to_owned(),
+                head,
+                Some(error.number.value),
+            ));
             let mut facts = vec![("Rust", html! { code { "spec::intel::exits::InstructionError::" (head.name()) } })];
             facts.extend(self.facts_of(head, None));
             facts.extend(self.used(&self.uses.of_type("InstructionError", head.name())));
             let cells = vec![html! { (error.number.value) }, name(&id, head)];
-            Row { id, tags: vec![checked(head)], reserved: false, cells, facts }
+            Row { id, tags: vec![self.checked(head)], reserved: false, cells, facts }
         });
         let rows: Vec<_> = rows.collect();
         Page {

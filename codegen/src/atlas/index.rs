@@ -4,16 +4,13 @@ use maud::{Markup, html};
 
 use super::Atlas;
 use super::links;
-use super::page::{Page, Section};
+use super::page::{Found, Page, Section};
 
 impl Atlas<'_> {
     pub fn index(&self, pages: &[Page]) -> Page {
-        let rows = |page: &Page| {
-            let all = page.entries.len();
-            let unchecked = page.entries.iter().filter(|entry| entry.unchecked).count();
-            (all, unchecked)
-        };
-        let (all, unchecked) = pages.iter().map(rows).fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
+        let cited = pages.iter().filter(|page| cites(page));
+        let all = cited.map(Counts::of).fold(Counts::default(), Counts::and);
+        let audited = all.confirmed > 0;
         let body = html! {
             p.how {
                 "Press " kbd { "/" } " and type a name or a number: " code { "GUEST_RIP" } ", " code { "0x681e" } ", "
@@ -21,17 +18,24 @@ impl Atlas<'_> {
                 "address of its own, such as " (self.example()) "."
             }
             table.overview aria-label="Tables" {
-                thead { tr { th scope="col" { "Table" } th scope="col" { "Entries" } th scope="col" { "Compared with the cited document" } } }
+                thead {
+                    tr {
+                        th scope="col" { "Table" }
+                        th scope="col" { "Entries" }
+                        th scope="col" { "Compared with the cited document" }
+                        @if audited { th scope="col" { "Confirmed by an audit" } }
+                    }
+                }
                 @for (section, name) in Section::ALL {
                     @let of = pages.iter().filter(|page| page.section == section).collect::<Vec<_>>();
                     @if !of.is_empty() {
                         tbody {
-                            tr { th.group colspan="3" scope="rowgroup" { (name) } }
-                            @for page in of { (line(page, rows(page))) }
+                            tr { th.group colspan=(if audited { "4" } else { "3" }) scope="rowgroup" { (name) } }
+                            @for page in of { (line(page, audited)) }
                         }
                     }
                 }
-                tfoot { tr { th scope="row" { "All" } td.m { (all) } td { (share(all, unchecked)) } } }
+                tfoot { tr { th scope="row" { "All that cite" } (all.cells(audited)) } }
             }
             @if self.uses.files() > 0 {
                 p.sub {
@@ -63,21 +67,62 @@ impl Atlas<'_> {
     }
 }
 
-fn line(page: &Page, (all, unchecked): (usize, usize)) -> Markup {
-    html! {
-        tr {
-            th scope="row" { a href=(page.file) { (page.short) } }
-            td.m { (all) }
-            td { @if matches!(page.file.as_str(), links::MAP | links::MANUALS) { span.no { "cites nothing itself" } } @else { (share(all, unchecked)) } }
+/// How many entries there are, and what is known of them.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    all: usize,
+    unchecked: usize,
+    confirmed: usize,
+}
+
+impl Counts {
+    fn of(page: &Page) -> Counts {
+        let count = |is: fn(&Found) -> bool| page.entries.iter().filter(|entry| is(entry)).count();
+        Counts {
+            all: page.entries.len(),
+            unchecked: count(|entry| entry.unchecked),
+            confirmed: count(|entry| entry.confirmed),
+        }
+    }
+
+    fn and(self, other: Counts) -> Counts {
+        Counts {
+            all: self.all + other.all,
+            unchecked: self.unchecked + other.unchecked,
+            confirmed: self.confirmed + other.confirmed,
+        }
+    }
+
+    /// The cells behind the name.
+    fn cells(self, audited: bool) -> Markup {
+        let compared = self.all - self.unchecked;
+        html! {
+            td.m { (self.all) }
+            td {
+                (bar(self.all, compared)) " "
+                @if self.unchecked == 0 { "all" } @else { (compared) ", " (self.unchecked) " unchecked" }
+            }
+            @if audited { td { (bar(self.all, self.confirmed)) " " (self.confirmed) } }
         }
     }
 }
 
-/// A bar and the number.
-fn share(all: usize, unchecked: usize) -> Markup {
-    let checked = all - unchecked;
+fn bar(all: usize, some: usize) -> Markup {
+    html! { meter min="0" max=(all) value=(some) aria-hidden="true" {} }
+}
+
+/// Whether the rows of a page cite documents; the map and the documents do not.
+fn cites(page: &Page) -> bool {
+    !matches!(page.file.as_str(), links::MAP | links::MANUALS)
+}
+
+fn line(page: &Page, audited: bool) -> Markup {
+    let counts = Counts::of(page);
     html! {
-        meter min="0" max=(all) value=(checked) aria-hidden="true" {} " "
-        @if unchecked == 0 { "all" } @else { (checked) ", " (unchecked) " unchecked" }
+        tr {
+            th scope="row" { a href=(page.file) { (page.short) } }
+            @if cites(page) { (counts.cells(audited)) }
+            @else { td.m { (counts.all) } td colspan=[audited.then_some("2")] { span.no { "cites nothing itself" } } }
+        }
     }
 }

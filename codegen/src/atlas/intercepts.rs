@@ -18,7 +18,7 @@ impl Atlas<'_> {
         let choices = [
             Filter { name: "Word", key: "g", choices: numbers.collect() },
             super::types::reserved_filter(),
-            super::types::checked_filter(entries.iter()),
+            super::types::checked_filter(&entries),
         ];
         Page {
             file: links::INTERCEPTS.to_owned(),

@@ -23,6 +23,7 @@ impl Atlas<'_> {
                 aliases: manual.order.iter().chain(&manual.short).cloned().collect(),
                 reserved: false,
                 unchecked: false,
+                confirmed: false,
             });
             self.manual(id, manual)
         });

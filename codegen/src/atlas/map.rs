@@ -158,5 +158,6 @@ fn mapped(id: &str, name: &str) -> Found {
         aliases: Vec::new(),
         reserved: false,
         unchecked: false,
+        confirmed: false,
     }
 }

@@ -2,9 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::entry::found;
 use super::page::{Page, Section};
-use super::table::{Filter, Row, checked, filters, mono, name, table, text};
+use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::hex;
 use super::{Atlas, links};
 use crate::model::{Msr, Vendor};
@@ -19,7 +18,13 @@ impl Atlas<'_> {
             .into_iter()
             .map(|msr| {
                 let row = self.msr(msr);
-                entries.push(found(&row.id, "MSR", msr.head.name().to_owned(), &msr.head, Some(msr.address.value)));
+                entries.push(self.found(
+                    &row.id,
+                    "MSR",
+                    msr.head.name().to_owned(),
+                    &msr.head,
+                    Some(msr.address.value),
+                ));
                 row
             })
             .collect();
@@ -70,7 +75,7 @@ impl Atlas<'_> {
             format!("v:{}", vendor.name()),
             format!("l:{}", yes(msr.layout.is_some())),
             format!("z:{}", yes(msr.reset.is_some())),
-            checked(head),
+            self.checked(head),
         ];
         Row { id, tags, reserved: false, cells, facts }
     }

@@ -60,6 +60,8 @@ pub(super) struct Found {
     pub reserved: bool,
     /// Whether nobody compared it with its document.
     pub unchecked: bool,
+    /// Whether an audit confirmed it.
+    pub confirmed: bool,
 }
 
 /// The whole text of a page.

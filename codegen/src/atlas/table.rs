@@ -65,6 +65,9 @@ pub(super) fn name(id: &str, head: &Head) -> Markup {
     }
 }
 
+/// The choices of [`Filter::checked`].
+pub(super) const CHECKED: [(&str, &str); 3] = [("y", "compared"), ("n", "unchecked"), ("f", "confirmed by an audit")];
+
 /// A filter: what it is called, the word before the colon in tags, and the choices with the names that are shown.
 pub(super) struct Filter {
     pub name: &'static str,
@@ -80,7 +83,8 @@ impl Filter {
         choices: impl IntoIterator<Item = (&'a str, &'a str)>,
         rows: impl IntoIterator<Item = &'a Row>,
     ) -> Filter {
-        let there: BTreeSet<&str> = rows.into_iter().flat_map(|row| &row.tags).map(String::as_str).collect();
+        let there: BTreeSet<&str> =
+            rows.into_iter().flat_map(|row| &row.tags).flat_map(|tags| tags.split(' ')).collect();
         let owned = |(value, name): (&str, &str)| (value.to_owned(), name.to_owned());
         let is_there = |(value, _): &(&str, &str)| there.contains(format!("{key}:{value}").as_str());
         Filter { name, key, choices: choices.into_iter().filter(is_there).map(owned).collect() }
@@ -88,13 +92,8 @@ impl Filter {
 
     /// By whether rows were compared with their document.
     pub fn checked<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Filter {
-        Filter::new("Source", "c", [("y", "compared"), ("n", "unchecked")], rows)
+        Filter::new("Source", "c", CHECKED, rows)
     }
-}
-
-/// The tag that [`Filter::checked`] asks for.
-pub(super) fn checked(head: &Head) -> String {
-    format!("c:{}", if head.cite.unchecked.is_some() { 'n' } else { 'y' })
 }
 
 /// The filters of a page, which work on all of its tables. Filters with one choice are left out.

@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use super::Atlas;
-use super::entry::{Fact, found, list, mark};
+use super::entry::{Fact, list, mark};
 use super::links::{self, Link};
 use super::page::{Found, Page, Section};
-use super::table::{Filter, Row, checked, filters, mono, name, table, text};
+use super::table::{CHECKED, Filter, Row, filters, mono, name, table, text};
 use super::text::{counted, hex};
 use super::word::{Part, Word, path};
 use crate::model::{Enum, Layout, ModuleId};
@@ -36,7 +36,7 @@ impl Atlas<'_> {
             key: "g",
             choices: vec![("layout".to_owned(), "layouts".to_owned()), ("enum".to_owned(), "enumerations".to_owned())],
         };
-        let choices = [kinds, reserved_filter(), checked_filter(entries.iter())];
+        let choices = [kinds, reserved_filter(), checked_filter(&entries)];
         let contents = |title: &str, list: &[(&str, Markup)]| {
             html! {
                 @if !list.is_empty() {
@@ -92,7 +92,7 @@ impl Atlas<'_> {
     fn enumeration(&self, file: &str, table_row: &Enum, out: &mut Vec<Found>) -> Markup {
         let head = &table_row.head;
         let link = links::ty(file, head.name());
-        out.push(found(&link.id, "type", head.name().to_owned(), head, None));
+        out.push(self.found(&link.id, "type", head.name().to_owned(), head, None));
         let mut facts: Vec<Fact> = vec![
             ("Rust", html! { code { (path(self, head.name())) } ", " (counted(table_row.width, "bit")) }),
             (
@@ -117,12 +117,12 @@ impl Atlas<'_> {
     fn value(&self, of: &Link, table: &Enum, value: &crate::model::EnumValue, out: &mut Vec<Found>) -> Row {
         let (head, ty) = (&value.head, table.head.name());
         let id = links::part(of, head.name()).id;
-        out.push(found(&id, "value", format!("{ty}.{}", head.name()), head, None));
+        out.push(self.found(&id, "value", format!("{ty}.{}", head.name()), head, None));
         let mut facts = self.facts_of(head, Some(&table.head.cite));
         facts.extend(self.used(&self.uses.of_type(ty, head.name())));
         let number = value.number.value;
         let cells = vec![html! { (number) @if number > 9 { " " small { (hex(number, 2)) } } }, name(&id, head)];
-        Row { id, tags: vec!["g:enum".to_owned(), checked(head), "r:n".to_owned()], reserved: false, cells, facts }
+        Row { id, tags: vec!["g:enum".to_owned(), self.checked(head), "r:n".to_owned()], reserved: false, cells, facts }
     }
 }
 
@@ -133,11 +133,14 @@ pub(super) fn reserved_filter() -> Filter {
 }
 
 /// As [`Filter::checked`], for pages of words.
-pub(super) fn checked_filter<'a>(entries: impl Iterator<Item = &'a Found>) -> Filter {
-    let (some, others): (Vec<&Found>, Vec<&Found>) = entries.partition(|entry| entry.unchecked);
-    let mut filter = Filter { name: "Source", key: "c", choices: Vec::new() };
-    if !some.is_empty() && !others.is_empty() {
-        filter.choices = vec![("y".to_owned(), "compared".to_owned()), ("n".to_owned(), "unchecked".to_owned())];
-    }
-    filter
+pub(super) fn checked_filter(entries: &[Found]) -> Filter {
+    let there = |choice: &str| {
+        entries.iter().any(|entry| match choice {
+            "f" => entry.confirmed,
+            choice => entry.unchecked == (choice == "n"),
+        })
+    };
+    let choices = CHECKED.into_iter().filter(|(choice, _)| there(choice));
+    let choices = choices.map(|(choice, name)| (choice.to_owned(), name.to_owned())).collect();
+    Filter { name: "Source", key: "c", choices }
 }

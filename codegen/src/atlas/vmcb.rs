@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::Atlas;
-use super::entry::{Fact, found};
+use super::entry::Fact;
 use super::links;
 use super::memory::{Block, memory};
 use super::page::{Found, Page, Section};
-use super::table::{Filter, Row, checked, filters, mono, name, table, text};
+use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::{counted, hex};
 use super::word::{Part, Word, path, source};
 use crate::emit::member_name;
@@ -130,7 +130,7 @@ impl Atlas<'_> {
         let (id, reserved) = (links::member(area, head.name()).id, member.reserved.is_some());
         let shown = format!("{}.{}", area.name(), head.name());
         let kind = if area == Area::Vmsa { "VMSA member" } else { "VMCB member" };
-        let mut entry = found(&id, kind, shown, head, Some(member.offset.value));
+        let mut entry = self.found(&id, kind, shown, head, Some(member.offset.value));
         entry.reserved = reserved;
         entries.push(entry);
         let mut facts: Vec<Fact> = Vec::new();
@@ -177,7 +177,7 @@ impl Atlas<'_> {
             format!("g:{}", area.name()),
             format!("k:{}", member.clean.as_ref().map_or("none", |group| &group.value)),
             format!("r:{}", if reserved { 'y' } else { 'n' }),
-            checked(head),
+            self.checked(head),
         ];
         Row { id, tags, reserved, cells, facts }
     }

@@ -2,9 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::entry::found;
 use super::page::{Page, Section};
-use super::table::{Filter, Row, checked, filters, mono, name, table, text};
+use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::hex;
 use super::{Atlas, links};
 use crate::model::{Access, Condition, Field, Group, Term, Width};
@@ -27,7 +26,7 @@ impl Atlas<'_> {
                 let fields = fields.iter().filter(|field| field.group.value == *group);
                 let rows = fields.map(|field| {
                     let row = self.field(field);
-                    entries.push(found(
+                    entries.push(self.found(
                         &row.id,
                         "VMCS field",
                         field.head.name().to_owned(),
@@ -112,7 +111,7 @@ impl Atlas<'_> {
             format!("w:{}", field.width.value.name()),
             format!("a:{}", field.access.value.name()),
             format!("e:{}", if field.exists_if.is_some() { "if" } else { "always" }),
-            checked(head),
+            self.checked(head),
         ];
         Row { id, tags, reserved: false, cells, facts }
     }

@@ -4,10 +4,10 @@ use maud::{Markup, html};
 
 use super::Atlas;
 use super::bits::{Drawn, diagram};
-use super::entry::{Fact, found, list, mark};
+use super::entry::{Fact, list, mark};
 use super::links::{self, Link};
 use super::page::Found;
-use super::table::{Column, Row, checked, mono, name, table, text};
+use super::table::{Column, Row, mono, name, table, text};
 use super::text::{counted, range};
 use crate::model::{BitRange, Cite, Head, LayoutField};
 
@@ -91,7 +91,7 @@ impl Atlas<'_> {
         }
         let rows: Vec<_> = word.parts.iter().zip(&ids).map(|(part, link)| self.part(word, part, link, out)).collect();
         if let Some(head) = word.head {
-            out.push(found(&word.link.id, "type", word.name.to_owned(), head, None));
+            out.push(self.found(&word.link.id, "type", word.name.to_owned(), head, None));
         }
         html! {
             section.w id=(word.link.id) data-t=[(!word.tags.is_empty()).then(|| word.tags.join(" "))] {
@@ -128,11 +128,11 @@ impl Atlas<'_> {
         }
         let kind = if part.reserved.is_some() { "reserved" } else { word.kind };
         // The number of a bit is nothing to search for: every word has a bit 3.
-        let mut entry = found(&link.id, kind, format!("{}.{}", word.name, head.name()), head, None);
+        let mut entry = self.found(&link.id, kind, format!("{}.{}", word.name, head.name()), head, None);
         entry.reserved = part.reserved.is_some();
         out.push(entry);
         let mut tags = [word.tags.as_slice(), &part.tags].concat();
-        tags.push(checked(head));
+        tags.push(self.checked(head));
         tags.push(if part.reserved.is_some() { "r:y" } else { "r:n" }.to_owned());
         let shown = match part.reserved {
             Some(value) => html! {

@@ -44,7 +44,8 @@ impl Class {
         }
     }
 
-    fn of(spec: &Spec, head: &Head) -> Class {
+    /// That of a row.
+    pub(crate) fn of(spec: &Spec, head: &Head) -> Class {
         let mut others: Vec<&str> = Vec::new();
         for confirmed in &head.confirmed {
             let id = confirmed.doc.value.as_str();
