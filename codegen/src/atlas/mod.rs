@@ -67,3 +67,18 @@ pub fn site(spec: &Spec, uses: &Uses) -> Site {
     files.push(("atlas.js".to_owned(), include_str!("assets/atlas.js").to_owned()));
     Site { files }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The dark colours are there twice: for readers whose system is dark, and for those who ask for it.
+    #[test]
+    fn both_dark_palettes_are_the_same() {
+        let css = include_str!("assets/atlas.css");
+        let palettes: Vec<Vec<&str>> = css
+            .split("color-scheme: dark;")
+            .filter_map(|before| Some(before.rsplit_once('{')?.1.lines().map(str::trim).collect()))
+            .collect();
+        assert_eq!(palettes.len(), 3, "two, and what follows the last");
+        assert_eq!(palettes[0], palettes[1]);
+    }
+}

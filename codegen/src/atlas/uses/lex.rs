@@ -72,12 +72,12 @@ fn skipped(text: &str) -> Option<usize> {
     if text.starts_with("/*") {
         return Some(block(text));
     }
-    if let Some(hashes) = text.strip_prefix('r').map(|rest| rest.len() - rest.trim_start_matches('#').len()) {
-        if text[1 + hashes..].starts_with('"') {
-            let close = format!("\"{}", "#".repeat(hashes));
-            let body = 2 + hashes;
-            return end_of(text[body..].find(&close).map(|end| body + end + close.len()));
-        }
+    if let Some(hashes) = text.strip_prefix('r').map(|rest| rest.len() - rest.trim_start_matches('#').len())
+        && text[1 + hashes..].starts_with('"')
+    {
+        let close = format!("\"{}", "#".repeat(hashes));
+        let body = 2 + hashes;
+        return end_of(text[body..].find(&close).map(|end| body + end + close.len()));
     }
     match bytes.first()? {
         b'"' => Some(quoted(bytes, b'"')),
