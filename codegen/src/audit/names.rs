@@ -13,6 +13,8 @@ const LONGEST: usize = 7;
 pub struct Name {
     /// Letters and digits, in lower case.
     plain: String,
+    /// The same without what headers put before it.
+    bare: String,
     /// Its words, abbreviations undone, without those that say nothing.
     words: Vec<String>,
     /// The words as one.
@@ -61,6 +63,13 @@ impl Name {
         all
     }
 
+    /// "ENABLE_MSRLIST" of "Enable MSR-list instructions"
+    fn starts(&self, longer: &Name) -> bool {
+        self.bare.len() >= 8
+            && longer.bare.starts_with(&self.bare)
+            && !self.bare.ends_with(|c: char| c.is_ascii_digit())
+    }
+
     /// Whether this is a sentence rather than a name: what is printed where others have one.
     fn is_prose(&self) -> bool {
         self.words.len() > LONGEST || self.plain.starts_with("if")
@@ -72,11 +81,14 @@ impl Name {
         let words = words(text);
         let mut sorted = words.clone();
         sorted.sort();
-        Name { plain: plain.to_ascii_lowercase(), joined: words.concat(), sorted: sorted.join(" "), words }
+        let bare: String = words::without_prefix(text).chars().filter(char::is_ascii_alphanumeric).collect();
+        let (plain, bare) = (plain.to_ascii_lowercase(), bare.to_ascii_lowercase());
+        Name { plain, bare, joined: words.concat(), sorted: sorted.join(" "), words }
     }
 
     fn same(&self, other: &Name) -> bool {
         self.plain == other.plain
+            || !self.bare.is_empty() && self.bare == other.bare
             || !self.joined.is_empty() && (self.joined == other.joined || self.sorted == other.sorted)
     }
 }
@@ -111,7 +123,8 @@ impl Names {
         if self.same(other) {
             return Likeness::Same;
         }
-        let related = self.pairs(other).any(|(a, b)| related::related(&a.words, &b.words));
+        let related =
+            self.pairs(other).any(|(a, b)| a.starts(b) || b.starts(a) || related::related(&a.words, &b.words));
         if related { Likeness::Related } else { Likeness::None }
     }
 
@@ -129,6 +142,7 @@ impl Names {
 pub fn is_reserved(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.starts_with("reserved")
+        || text.ends_with(" reserved")
         || text.starts_with("not currently defined")
         || matches!(text.trim(), "sbz" | "mbz" | "raz" | "unused" | "not used" | "not assigned" | "")
 }
@@ -167,6 +181,7 @@ mod tests {
             ("Page-modification log address", "PML_ADDRESS"),
             ("WBINVD or WBNOINVD", "EXIT_REASON_WBINVD"),
             ("Triple fault", "EXIT_REASON_TRIPLE_FAULTS_ALL"),
+            ("Enable MSR-list instructions", "VMX_VM_EXEC_CTRL3_ENABLE_MSRLIST"),
         ] {
             assert_ne!(likeness(a, b), Likeness::None, "{a} and {b}");
         }

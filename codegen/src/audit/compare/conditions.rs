@@ -17,6 +17,10 @@ pub(super) enum Stated {
 pub(super) fn read(spec: &Spec, text: &str) -> Stated {
     let text = text.replace(['“', '”', '„', '«', '»'], "\"");
     let parts: Vec<&str> = text.split('"').collect();
+    // A name that is not closed: the end of the footnote was lost.
+    if parts.len() % 2 == 0 {
+        return Stated::Unknown(parts.last().copied().unwrap_or_default().trim().to_owned());
+    }
     let mut found = Vec::new();
     for (i, quoted) in parts.iter().enumerate().skip(1).step_by(2) {
         // The next kind of control that is named after it: of "either the “a” or the “b” VM-exit control" both are such.

@@ -109,6 +109,10 @@ impl<'m, 's> Matching<'m, 's> {
                 !entry.reserved && !self.verdicts.is_settled(*at) && entry.names.same(&theirs.names)
             });
             let named = named.filter(|(_, entry)| comparable(theirs, entry)).map(|(at, _)| at);
+            if let Some(named) = named.filter(|at| held(&self.ours.kind, theirs, &self.ours.entries[*at])) {
+                self.agree(named, theirs, Outcome::Confirmed);
+                continue;
+            }
             match (self.at_number(theirs), named) {
                 (_, Some(named)) => moved.push((named, i)),
                 (Some((at, likeness)), None) if !self.ours.entries[at].reserved => at_number.push((at, i, likeness)),
@@ -180,7 +184,7 @@ impl<'m, 's> Matching<'m, 's> {
     /// Entries of which the document, which has all rows, has none.
     fn missing_there(&mut self, document: &Document) {
         for (at, entry) in self.ours.entries.iter().enumerate() {
-            if entry.reserved || entry.borrowed || self.verdicts.is_touched(at) {
+            if entry.reserved || entry.borrowed || self.verdicts.is_touched(at) || self.in_less_detail(entry) {
                 continue;
             }
             let reserved = self
@@ -201,6 +205,20 @@ impl<'m, 's> Matching<'m, 's> {
             };
             self.verdicts.missing(outcome, at, entry, reserved, text);
         }
+    }
+
+    /// Whether the document has nothing inside of the member that this is a part of.
+    fn in_less_detail(&self, entry: &Entry) -> bool {
+        if entry.address.part.is_none() || !matches!(self.ours.kind, Kind::Members(_)) {
+            return false;
+        }
+        let member = self.ours.entries.iter().find(|member| {
+            member.address.part.is_none() && !member.borrowed && member.address.row == entry.address.row
+        });
+        member.is_some_and(|member| {
+            let inside = |range: Range| member.range.contains(range) && range != member.range;
+            !self.theirs.iter().any(|theirs| !theirs.open && theirs.range.is_some_and(inside))
+        })
     }
 
     fn number(&self, theirs: &Theirs) -> String {
@@ -224,6 +242,15 @@ impl<'m, 's> Matching<'m, 's> {
 /// that is written in two halves the upper one has the number of the lower.
 fn comparable(theirs: &Theirs, entry: &Entry) -> bool {
     theirs.range.is_some_and(|range| range != entry.range) && !(theirs.open && entry.address.part.is_some())
+}
+
+/// Whether a row has the bits of a member that mean something: of an address without those that are always 0.
+fn held(kind: &Kind, theirs: &Theirs, entry: &Entry) -> bool {
+    matches!(kind, Kind::Members(_))
+        && entry.address.part.is_none()
+        && theirs.row.bits.is_some()
+        && theirs.row.number.is_some_and(|offset| offset.saturating_mul(8) == entry.range.low)
+        && theirs.range.is_some_and(|range| entry.range.contains(range))
 }
 
 /// Whether less than what a row says is expected to be there.

@@ -195,7 +195,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
     if telling.is_empty() { all } else { telling }
 }
 
-fn without_prefix(text: &str) -> &str {
+/// Without what headers put before the names of a table.
+pub(super) fn without_prefix(text: &str) -> &str {
     // Macros and constants have no spaces.
     if !text.contains(' ') {
         if let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
