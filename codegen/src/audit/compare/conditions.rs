@@ -40,6 +40,10 @@ pub(super) fn read(spec: &Spec, text: &str) -> Stated {
             return Stated::Unknown((*quoted).to_owned());
         }
     }
+    // "either the “a” VM-entry control or that of the": the end of the footnote was lost.
+    if found.len() == 1 && text.contains("either") {
+        return Stated::Unknown("the second of two".to_owned());
+    }
     found.sort();
     found.dedup();
     if found.is_empty() { Stated::Nothing } else { Stated::Bits(found) }

@@ -27,6 +27,11 @@ impl<'s> Document<'s> {
         }
     }
 
+    /// Whether it is of the maker of the processor.
+    pub fn is_manual(&self) -> bool {
+        self.standing == Standing::Manual
+    }
+
     /// Why a row may differ from it.
     pub fn excuse<'h>(&self, head: &'h Head) -> Option<&'h str> {
         let id = self.manual.map(|manual| manual.id.value.as_str());

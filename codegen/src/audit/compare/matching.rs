@@ -14,8 +14,8 @@ use verdicts::Verdicts;
 /// Compares a table of ours with those of the document that have its rows.
 pub(super) fn compare(spec: &Spec, document: &Document, ours: &Ours, tables: &[&Table]) -> TableReport {
     let theirs = Theirs::all(&ours.kind, tables);
-    let mut matching =
-        Matching { spec, ours, theirs: &theirs, verdicts: Verdicts::new(spec, document, ours.entries.len()) };
+    let verdicts = Verdicts::new(spec, document, ours.entries.len());
+    let mut matching = Matching { spec, ours, theirs: &theirs, verdicts, is_manual: document.is_manual() };
     let rest = matching.same_names();
     let rest = matching.same_numbers(rest);
     ranges::wider(&mut matching, rest);
@@ -41,6 +41,7 @@ struct Matching<'m, 's> {
     ours: &'m Ours<'s>,
     theirs: &'m [Theirs<'m>],
     verdicts: Verdicts<'m, 's>,
+    is_manual: bool,
 }
 
 impl<'m, 's> Matching<'m, 's> {
@@ -129,8 +130,10 @@ impl<'m, 's> Matching<'m, 's> {
             // What stands there has been found elsewhere, or is here only: the row itself is unknown.
             let (number, own, name) = (self.number(theirs), entry.head.name(), &theirs.row.name);
             let text = format!("{number} is {own} (`{}`) here, `{name}` there", entry.head.manual_name);
-            // A sentence is no other name.
-            let outcome = if theirs.names.is_prose() { Outcome::Remark } else { Outcome::Contradicted };
+            // A sentence is no other name, and headers list the MSRs of models of which manuals no longer speak.
+            let other_model = self.ours.kind == Kind::Msrs && !self.is_manual;
+            let unclear = theirs.names.is_prose() || other_model;
+            let outcome = if unclear { Outcome::Remark } else { Outcome::Contradicted };
             self.verdicts.row(outcome, Some(at), entry, theirs, text);
         }
         rest

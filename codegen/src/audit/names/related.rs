@@ -19,7 +19,7 @@ const EXCLUSIVE: &[&[&str]] = &[
     &["start", "end"],
     &["smi", "nmi", "intr", "init"],
     &["user", "supervisor"],
-    &["rdmsr", "wrmsr", "rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "cpuid", "hlt", "pause", "mwait", "monitor"],
+    &["rdtsc", "rdtscp", "rdpmc", "rdrand", "rdseed", "cpuid", "hlt", "pause", "mwait", "monitor"],
     &["invept", "invvpid", "invlpg", "invpcid", "invd", "wbinvd"],
     &["vmcall", "vmclear", "vmlaunch", "vmptrld", "vmptrst", "vmread", "vmresume", "vmwrite", "vmxoff", "vmxon"],
 ];
@@ -66,7 +66,14 @@ fn nearly(a: &str, b: &str) -> bool {
         return false;
     }
     let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
-    (short.len() >= 3 && long.starts_with(short)) || (short.len() >= 5 && crate::load::edits(a, b) <= 2)
+    let most = match short.len() {
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
+    };
+    // Names of registers differ in their first letters: LSTAR, CSTAR.
+    let misspelled = || most > 0 && a.chars().next() == b.chars().next() && crate::load::edits(a, b) <= most;
+    (short.len() >= 3 && long.starts_with(short)) || misspelled()
 }
 
 /// "pml" for "page modification log": how many words that explains.

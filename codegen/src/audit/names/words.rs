@@ -101,6 +101,7 @@ const SYNONYMS: &[&[&str]] = &[
     &["io", "ioio"],
     &["bitmap", "bitmaps", "map", "bmp"],
     &["exit", "exiting", "exits", "vmexit"],
+    &["entry", "vmentry", "entries"],
     &["wnd", "window"],
     &["cfg", "config", "configuration"],
     &["dbg", "debug"],
@@ -190,7 +191,7 @@ pub(super) fn without_half(text: &str) -> &str {
 pub(super) fn words(text: &str) -> Vec<String> {
     // The article; "I/O bitmap A" is not that.
     let all = split(without_prefix(text)).into_iter().filter(|word| word != "a");
-    let all: Vec<String> = all.map(|word| canonical(&word)).collect();
+    let all: Vec<String> = all.flat_map(|word| parted(canonical(&word))).collect();
     let telling: Vec<String> = all.iter().filter(|word| !EMPTY.contains(&word.as_str())).cloned().collect();
     if telling.is_empty() { all } else { telling }
 }
@@ -199,10 +200,9 @@ pub(super) fn words(text: &str) -> Vec<String> {
 pub(super) fn without_prefix(text: &str) -> &str {
     // Macros and constants have no spaces.
     if !text.contains(' ') {
-        if let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-            return rest;
-        }
-        return text;
+        let rest = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix));
+        // Of VM_EXIT_CONTROLS nothing would remain.
+        return rest.filter(|rest| canonical(rest) != "ctl").unwrap_or(text);
     }
     let lower = text.to_ascii_lowercase();
     for frame in FRAMES {
@@ -219,6 +219,16 @@ fn canonical(word: &str) -> String {
     match SYNONYMS.iter().find(|line| line.contains(&word.as_str())) {
         Some(line) => line[0].to_owned(),
         None => word,
+    }
+}
+
+/// Words that stand for several: RDMSR is "MSR read" to some.
+fn parted(word: String) -> Vec<String> {
+    match word.as_str() {
+        "rdmsr" => vec!["rd".to_owned(), "msrs".to_owned()],
+        "wrmsr" => vec!["wr".to_owned(), "msrs".to_owned()],
+        "mce" => vec!["machine".to_owned(), "check".to_owned()],
+        _ => vec![word],
     }
 }
 

@@ -87,6 +87,8 @@ fn unknown<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>) {
     let around = entries.filter(|(_, entry)| entry.range.contains(range));
     let around = around.min_by_key(|(_, entry)| entry.range.high - entry.range.low);
     match around {
+        // "GDTR selector, RESERVED"
+        Some((_, entry)) if entry.reserved && entry.names.likeness(&theirs.names) != Likeness::None => {}
         Some((_, entry)) if entry.reserved => {
             let text = format!("`{name}`, {number}, is reserved here");
             matching.verdicts.row(Outcome::MissingHere, None, entry, theirs, text);
