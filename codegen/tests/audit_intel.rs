@@ -113,6 +113,7 @@ fn controls_have_names_of_two_lines() {
     let table = table(&source, "Definitions of Pin-Based VM-Execution Controls");
     assert_eq!(table.kind, Kind::Controls(ControlWord::Pin));
     assert_eq!(table.rows.iter().map(told).collect::<Vec<_>>(), ["0:0 Outer-event exiting", "3:3 Inner exiting"]);
+    assert_eq!(table.rows.iter().map(|row| row.default1).collect::<Vec<_>>(), [Some(false), Some(true)]);
     assert!(source.unreadable.is_empty(), "{:?}", source.unreadable);
 }
 

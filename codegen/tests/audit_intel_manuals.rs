@@ -143,7 +143,10 @@ fn every_row_of_revision_077() {
         for row in &table.rows {
             let [high, low] = row.bits.unwrap();
             assert_eq!(high, low, "{row:?}");
+            let has_class = control.true_capability.is_some();
+            assert_eq!(row.default1.is_some(), has_class, "{word:?} {row:?}");
             let bit = control.bits.iter().find(|bit| bit.bits.low == low).unwrap_or_else(|| panic!("{word:?} {row:?}"));
+            assert_eq!(row.default1.unwrap_or(false), bit.default1, "{word:?} {row:?}");
             if !is_called(row, bit.head.aliases.iter().map(|alias| &alias.value).chain([&bit.head.manual_name])) {
                 differ.push(format!("{word:?} {low} {} / {}", row.name, bit.head.manual_name));
             }

@@ -3,6 +3,7 @@
 //! A table is found by its title, whatever its number and its volume, so that the full set and editions that moved tables
 //! are read alike.
 
+mod default1;
 mod exits;
 mod identity;
 mod layouts;
@@ -39,6 +40,7 @@ fn read(input: &Input, progress: Progress) -> Result<Source, ReadError> {
     for block in tables::blocks(&pages) {
         found.read(&block);
     }
+    default1::read(&pages, &mut found);
     lists::read(&pages, &mut found);
     if found.tables.is_empty() {
         let help = "those are in volumes 3C (VMX), 3D (appendices A to C) and 4 (MSRs), and in the combined volumes";
