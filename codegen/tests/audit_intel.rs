@@ -167,6 +167,46 @@ fn capabilities_are_items_of_lists() {
 }
 
 #[test]
+fn msrs_and_their_bits() {
+    let source = read("msrs.txt", include_bytes!("audit/intel/msrs.txt")).unwrap();
+    let [msrs, layouts @ ..] = source.tables.as_slice() else { panic!("no tables") };
+    assert_eq!(msrs.kind, Kind::Msrs);
+    let rows: Vec<_> = msrs.rows.iter().map(|row| (row.number, row.last, row.name.as_str())).collect();
+    assert_eq!(
+        rows,
+        [
+            (Some(0x10), None, "IA32_RED"),
+            (Some(0x11b), None, "IA32_GREEN"),
+            (Some(0x180), Some(0x185), "Reserved"),
+            (Some(0x300), None, "IA32_LIMITS"),
+            (Some(0xc000_0080), None, "IA32_UPPER"),
+            (Some(0x1500), Some(0x151f), "IA32_x_FROM"),
+        ]
+    );
+    assert_eq!(msrs.rows[0].aliases, ["RED"]);
+    assert!(msrs.rows[2].reserved);
+    let [green, upper] = layouts else { panic!("{layouts:#?}") };
+    assert_eq!(green.kind, Kind::Bits { msr: Some("IA32_GREEN".into()) });
+    assert_eq!(
+        green.rows.iter().map(told).collect::<Vec<_>>(),
+        [
+            "0:0 Lock bit",
+            "7:1 Reserved (reserved)",
+            "9:8 Shade Enable",
+            "51:12 Base of green",
+            "63:52 Reserved (reserved)"
+        ]
+    );
+    assert_eq!(green.rows[2].aliases, ["Shade Enable: IA32_GREEN.SHADE"]);
+    assert_eq!(upper.rows.iter().map(told).collect::<Vec<_>>(), ["31:0 LOW", "63:32 Not used (reserved)"]);
+    let told: Vec<_> = source.unreadable.iter().map(|row| (row.why.as_str(), row.text.split(' ').next())).collect();
+    assert_eq!(
+        told,
+        [("an address that is no number in hexadecimal digits", Some("XYZH")), ("bits that are no range", Some("9:x"))]
+    );
+}
+
+#[test]
 fn volumes_without_our_tables_say_so() {
     let text = include_str!("audit/intel/fields.txt").split("Table B-1. Enc").next().unwrap();
     let error = read("first.txt", text.as_bytes()).unwrap_err();
@@ -177,7 +217,12 @@ fn volumes_without_our_tables_say_so() {
 /// Whatever is cut or damaged: a result or an error, no panic.
 #[test]
 fn damaged_texts_are_survived() {
-    for text in [include_str!("audit/intel/fields.txt"), include_str!("audit/intel/bits.txt")] {
+    let texts = [
+        include_str!("audit/intel/fields.txt"),
+        include_str!("audit/intel/bits.txt"),
+        include_str!("audit/intel/msrs.txt"),
+    ];
+    for text in texts {
         let lines: Vec<_> = text.lines().collect();
         for cut in 0..lines.len() {
             let mut some = lines.clone();

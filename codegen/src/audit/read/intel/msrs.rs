@@ -189,12 +189,12 @@ impl Reader<'_> {
             _ if addressed => match upper(line) {
                 Some(upper) => What::Upper(upper),
                 None if is_formula(line) => What::Formula,
-                None => {
-                    if line.line.words.iter().any(|word| word.x0 < columns.name && word.text.len() > 3) {
-                        self.found.unreadable(line, "an address that is no number in hexadecimal digits");
-                    }
-                    What::More
+                // The bits below are those of an MSR that is not known, not of the one above.
+                None if line.line.words.iter().any(|word| word.x0 < columns.name && word.text.len() > 3) => {
+                    self.found.unreadable(line, "an address that is no number in hexadecimal digits");
+                    What::Formula
                 }
+                None => What::More,
             },
             _ if text::is_open_range(&key.replace(' ', "")) => What::Bits(None),
             _ => text::bits(&key).map_or(What::More, What::Bits),
@@ -277,10 +277,11 @@ impl Reader<'_> {
     fn more_of_the_name(&mut self, text: &str, line: &Line) {
         let bits_follow = self.layouts.last().is_some_and(|layout| !layout.rows.is_empty());
         let Some(row) = self.msrs.last_mut().filter(|_| !text.is_empty()) else { return };
-        if bits_follow {
-            if text.starts_with(|c: char| c.is_ascii_digit()) {
-                self.found.unreadable(line, "bits that are no range");
-            }
+        let begins = text.starts_with(|c: char| c.is_ascii_digit());
+        if begins && (bits_follow || text.contains(':')) {
+            self.found.unreadable(line, "bits that are no range");
+        } else if bits_follow {
+            // The name is complete.
         } else if text.starts_with('(') {
             row.aliases.extend(alias(text));
         } else if !row.reserved && (row.name.ends_with('_') || text.starts_with('_') || self.full && is_name(text)) {

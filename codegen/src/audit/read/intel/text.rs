@@ -119,6 +119,7 @@ pub fn is_reserved(text: &str) -> bool {
         "cleared to 0",
         "always cleared to 0",
         "not defined",
+        "not used",
         "must be 0",
     ];
     nothing.iter().any(|nothing| text.starts_with(nothing)) && !text.contains("except for")
