@@ -24,7 +24,10 @@ impl Edition {
             return None;
         }
         // "Order Number: 332831-077US", the date below; the list of all volumes above says "Order Number 253665;".
-        let at = lines.iter().position(|line| line.contains("Order Number: "))?;
+        // Should that have a colon too, the document's own number is the one with a revision.
+        let any = |line: &String| line.contains("Order Number: ");
+        let own = |line: &String| line.split("Order Number: ").nth(1).is_some_and(|number| number.contains('-'));
+        let at = lines.iter().position(own).or_else(|| lines.iter().position(any))?;
         let number = lines.get(at)?.split("Order Number: ").nth(1)?.split(' ').next()?;
         let (order, revision) = match number.split_once('-') {
             Some((order, revision)) => (order, Some(revision.trim_end_matches(char::is_alphabetic).to_string())),
@@ -111,7 +114,7 @@ mod tests {
     fn volumes_apart_and_combined() {
         let page = |volumes: &str, number: &str| {
             format!(
-                "Intel® 64 and IA-32 Architectures\nSoftware Developer’s Manual\n{volumes}\n\nNOTE: Volume 9: all\nOrder Number 111111;\n\
+                "Intel® 64 and IA-32 Architectures\nSoftware Developer’s Manual\n{volumes}\n\nNOTE: Volume 9: all\nOrder Number: 111111;\n\
                      Order Number: {number}\n   March 2030\n"
             )
         };

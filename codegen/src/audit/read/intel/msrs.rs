@@ -2,12 +2,17 @@
 //!
 //! The titles of this table's columns are centred, so the columns are found by what is in them.
 
+mod address;
+mod names;
+
 use super::Found;
 use super::lines::Line;
 use super::tables::{Block, Part, common_starts};
 use super::text;
 use crate::audit::read::pdf::Word;
 use crate::audit::source::{Kind, Row, Table};
+use address::{Address, address, is_formula, upper};
+use names::{alias, is_name, title, without_access};
 
 /// Where the columns of a part of the table begin.
 #[derive(Clone, Copy)]
@@ -91,52 +96,6 @@ impl Columns {
         Some(Columns { name: name - SLACK, description: description - SLACK, comment: comment - SLACK })
     }
 }
-
-/// The addresses at the beginning of a line.
-struct Address {
-    first: i64,
-    last: Option<i64>,
-    /// "180H-": the last one is on the next line.
-    open: bool,
-    /// How many words they take, the decimal ones included.
-    words: usize,
-}
-
-/// `10H 16 …`, or a range.
-fn address(line: &Line) -> Option<Address> {
-    let words: Vec<&str> = line.line.words.iter().map(|word| word.text.as_str()).collect();
-    let dashes = ['-', '–'];
-    let is_dash = |word: &str| matches!(word, "-" | "–" | "to" | "through");
-    let first = words.first()?;
-    let (start, end) = first.split_once(dashes).unwrap_or((first, ""));
-    let mut address = Address { first: text::hex(start)?, last: None, open: false, words: 1 };
-    if !end.is_empty() {
-        address.last = Some(text::hex(end)?);
-    } else if first.ends_with(dashes) || words.get(1).is_some_and(|word| is_dash(word)) {
-        let at = if first.ends_with(dashes) { 1 } else { 2 };
-        address.last = words.get(at).and_then(|word| text::hex(word));
-        address.open = address.last.is_none();
-        address.words = if address.open { at } else { at + 1 };
-    }
-    let is_decimal = |word: &str| word.chars().all(|c| c.is_ascii_digit() || ",-–".contains(c));
-    while words.get(address.words).is_some_and(|word| is_decimal(word)) {
-        address.words += 1;
-    }
-    Some(address)
-}
-
-/// "C90H+": the address of as many MSRs as the processor has.
-fn is_formula(line: &Line) -> bool {
-    let first = line.line.words.first().and_then(|word| word.text.split_once('+'));
-    first.is_some_and(|(start, _)| text::hex(start).is_some())
-}
-
-/// "C000_", the upper half of an address.
-fn upper(line: &Line) -> Option<String> {
-    let digits = line.line.words.first()?.text.strip_suffix('_')?;
-    (digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_hexdigit())).then(|| digits.to_string())
-}
-
 struct Reader<'a> {
     block: &'a Block,
     found: &'a mut Found,
@@ -328,59 +287,5 @@ impl Reader<'_> {
         if row.name.is_empty() {
             row.name = "Reserved".into();
         }
-    }
-}
-
-/// Whether it may be the end of a name.
-fn is_name(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
-}
-
-/// The former names in "(TSC)" and "(BIOS_SIGN/BBL_CR_D3)".
-fn alias(text: &str) -> Vec<String> {
-    let inner = text.trim().trim_start_matches('(').trim_end_matches(')').trim();
-    let ok = |name: &&str| name.len() > 2 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    inner.split(['/', ',', ' ']).map(str::trim).filter(ok).map(str::to_string).collect()
-}
-
-/// "Lock bit" of "Lock bit (R/WO): (1 = locked)".
-fn title(description: &str) -> String {
-    // "1: Full width" is about the value.
-    let is_value = |name: &str| name.bytes().all(|b| b.is_ascii_digit());
-    let description =
-        description.split_once(": ").filter(|(value, _)| is_value(value)).map_or(description, |(_, name)| name);
-    without_access(&text::first_sentence(description.split(": ").next().unwrap_or(description)))
-}
-
-/// Without "(R/W)".
-fn without_access(text: &str) -> String {
-    let mut text = text.to_string();
-    if let Some(at) = text.rfind(" (")
-        && text
-            .get(at..)
-            .is_some_and(|access| access.chars().all(|c| "( )/".contains(c) || "RWOLriteonlydSC0".contains(c)))
-    {
-        text.truncate(at);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn titles_of_bits() {
-        assert_eq!(title("Lock bit (R/WO): (1 = locked). When set"), "Lock bit");
-        assert_eq!(title("APIC Base (R/W)"), "APIC Base");
-        assert_eq!(title("1: EN: Enables it"), "EN");
-        assert_eq!(without_access("SYSCALL Enable: IA32_EFER.SCE (R/W)"), "SYSCALL Enable: IA32_EFER.SCE");
-        assert_eq!(title("Branch Barrier (IBPB). More"), "Branch Barrier (IBPB)");
-    }
-
-    #[test]
-    fn former_names() {
-        assert_eq!(alias("(BIOS_SIGN/BBL_CR_D3)"), ["BIOS_SIGN", "BBL_CR_D3"]);
-        assert_eq!(alias("(MSR_PLATFORM_ID )"), ["MSR_PLATFORM_ID"]);
     }
 }
