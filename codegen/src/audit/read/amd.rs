@@ -64,7 +64,9 @@ fn read(input: &Input, progress: Progress) -> Result<Source, ReadError> {
             Contents::Exits => (Kind::SvmExits, amd_rows::exits(&block.parts, &mut unreadable)),
         };
         if !rows.is_empty() {
-            tables.push(Table { kind, title: block.title.to_owned(), complete: true, rows });
+            // The bits of the VMSA's members have tables of their own.
+            let complete = block.contents != Contents::Members(Area::Vmsa);
+            tables.push(Table { kind, title: block.title.to_owned(), complete, rows });
         }
     }
     if tables.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::c_expr::{Tok, Token};
 use super::c_header::Header;
+use super::c_header_names;
 use super::c_header_structs::{Layout, Struct, is_reserved};
 use crate::audit::source::{Kind, Place, Row, Table, Unreadable};
 use crate::model::{Area, ControlWord};
@@ -223,7 +224,7 @@ fn is_foreign(kind: &Kind, name: &str) -> bool {
                 "_STRIDE",
                 "_SCALE",
             ];
-            ends(&parts) || has(&["_RESERVED_"])
+            ends(&parts) || has(&["_RESERVED_"]) || c_header_names::is_before(name)
         }
         Kind::Intercepts => {
             name == "INTERCEPT_CR"
@@ -259,7 +260,7 @@ pub(super) fn tables(header: &Header) -> (Vec<Table>, Vec<Unreadable>) {
             match row {
                 // What a program calls reserved it has no use for; that says nothing of the hardware.
                 Ok(Some(row)) if row.reserved => {}
-                Ok(Some(row)) => rows.push(Row { place, ..row }),
+                Ok(Some(row)) => rows.push(c_header_names::name(&family.kind, Row { place, ..row })),
                 Ok(None) => {}
                 Err(why) => unreadable.push(Unreadable { place, text: constant.name.to_owned(), why }),
             }
@@ -471,8 +472,10 @@ fn members<'a>(layout: &Layout<'a>, of: &'a Struct) -> Result<Vec<Table>, Unread
         place: Place { line: Some(leaf.line), ..Place::default() },
         ..Row::default()
     });
+    let rows = whole_words(rows.collect());
+    let named = |row: Row| c_header_names::name(&Kind::Members(Area::Control), row);
     let (mut words, members): (Vec<Row>, Vec<Row>) =
-        rows.partition(|row| row.bits.is_some() && word(&row.name).is_some());
+        rows.into_iter().map(named).partition(|row| row.bits.is_some() && word(&row.name).is_some());
     let table = |kind, title: &str, rows| Table { kind, title: title.to_owned(), complete: false, rows };
     let mut tables: Vec<_> = areas
         .iter()
@@ -492,6 +495,23 @@ fn members<'a>(layout: &Layout<'a>, of: &'a Struct) -> Result<Vec<Table>, Unread
         words = others;
     }
     Ok(tables)
+}
+
+/// Makes one row of the two halves of a word: `exit_code` and `exit_code_hi`, an event and its error code.
+fn whole_words(rows: Vec<Row>) -> Vec<Row> {
+    let mut whole: Vec<Row> = Vec::new();
+    for row in rows {
+        let half = |first: &&mut Row| {
+            let rest = row.name.strip_prefix(&first.name);
+            let follows = first.number.zip(row.number).is_some_and(|(first, second)| first + 4 == second);
+            matches!(rest, Some("_hi" | "_err")) && follows && (first.size, row.size) == (Some(4), Some(4))
+        };
+        match whole.last_mut().filter(half) {
+            Some(first) => first.size = Some(8),
+            None => whole.push(row),
+        }
+    }
+    whole
 }
 
 /// The title of the table of a word's bits.

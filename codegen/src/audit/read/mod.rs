@@ -13,6 +13,7 @@ mod amd_control;
 mod amd_rows;
 mod c_expr;
 mod c_header;
+mod c_header_names;
 mod c_header_structs;
 mod c_header_tables;
 mod export;

@@ -8,6 +8,7 @@ use std::path::Path;
 use syn::parse::{Parse, ParseStream};
 use syn::{BinOp, Expr, Item, Lit, UnOp};
 
+use super::c_header_names;
 use super::{Input, Progress, ReadError, Reader};
 use crate::audit::source::{Identity, Kind, Place, Row, Source, Standing, Table};
 use crate::model::ControlWord;
@@ -19,7 +20,7 @@ fn recognises(input: &Input) -> bool {
     let Ok(text) = std::str::from_utf8(input.bytes) else {
         return false;
     };
-    let words = ["pub const IA32_", "pub const MSR_", "Controls: u32", "pub mod guest", "_SELECTOR: u32"];
+    let words = ["pub const IA32_", "Controls: u32", "pub mod guest", "_SELECTOR: u32"];
     text.contains("pub const ") && words.iter().any(|word| text.contains(word)) && !text.contains("\n#define")
 }
 
@@ -256,14 +257,15 @@ fn tables(constants: &[Constant]) -> Vec<Table> {
             .map(|constant| {
                 let upper = constant.name.strip_suffix("_FULL").map(|name| format!("{name}_HIGH"));
                 let high = upper.and_then(|upper| fields().find(|other| other.name == upper));
-                Row {
+                let row = Row {
                     name: constant.name.clone(),
                     number: i64::try_from(constant.value).ok(),
                     group: Some(group.to_owned()),
                     high: high.and_then(|high| i64::try_from(high.value).ok()),
                     place: place(constant),
                     ..Row::default()
-                }
+                };
+                c_header_names::name(&Kind::VmcsFields, row)
             })
             .collect();
         if !rows.is_empty() {
@@ -287,18 +289,24 @@ fn tables(constants: &[Constant]) -> Vec<Table> {
             tables.push(table(Kind::Controls(kind), title.map_or(word, |constant| last(&constant.module)), rows));
         }
     }
-    // MSRs: a file of them, most of which say so; of others the name says it.
-    let plain = || constants.iter().filter(|constant| constant.module.is_empty() && constant.hex);
-    let named = plain().filter(|constant| is_msr(&constant.name)).count();
-    let of_msrs = named * 2 > plain().count();
-    let rows: Vec<_> = plain()
-        .filter(|constant| of_msrs || is_msr(&constant.name))
+    // MSRs that are architectural, with the other names of their addresses. What has no such name depends on the model, and
+    // another may have something else there.
+    let msrs = || constants.iter().filter(|constant| constant.module.is_empty() && constant.hex);
+    let architectural = msrs().filter(|constant| constant.name.starts_with("IA32_"));
+    let rows: Vec<_> = architectural
         .map(|constant| {
-            let number = i64::try_from(constant.value).ok();
-            Row { name: constant.name.clone(), number, place: place(constant), ..Row::default() }
+            let others = msrs().filter(|other| other.value == constant.value && !other.name.starts_with("IA32_"));
+            let row = Row {
+                name: constant.name.clone(),
+                aliases: others.map(|other| other.name.clone()).collect(),
+                number: i64::try_from(constant.value).ok(),
+                place: place(constant),
+                ..Row::default()
+            };
+            c_header_names::name(&Kind::Msrs, row)
         })
         .collect();
-    if named > 0 {
+    if !rows.is_empty() {
         tables.push(table(Kind::Msrs, "msr", rows));
     }
     tables
@@ -306,8 +314,4 @@ fn tables(constants: &[Constant]) -> Vec<Table> {
 
 fn last(module: &str) -> &str {
     module.rsplit("::").next().unwrap_or(module)
-}
-
-fn is_msr(name: &str) -> bool {
-    name.starts_with("IA32_") || name.starts_with("MSR_")
 }
