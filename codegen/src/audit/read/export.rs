@@ -175,26 +175,16 @@ pub(super) fn bits(text: &str) -> Option<[u32; 2]> {
 
 /// The tables of an export.
 fn tables(rows: &Rows) -> Vec<Table> {
-    // Where layouts are said to be: the name of the type, with its title and what the manual calls it.
-    let mut titles: BTreeMap<&str, (&str, Option<&str>)> = BTreeMap::new();
-    for (table, cells, _) in rows {
-        let name = text(cells, "name").unwrap_or_default();
-        match table.as_str() {
-            "types" => {
-                let title = text(cells, "manual_name").or(text(cells, "cite_title")).unwrap_or(name);
-                titles.entry(name).or_insert(("", None)).0 = title;
-            }
-            "msrs" => {
-                if let Some(layout) = text(cells, "layout") {
-                    titles.entry(layout).or_insert(("", None)).1.get_or_insert(name);
-                }
-            }
-            _ => {}
+    // The register that a layout is of.
+    let mut msrs: BTreeMap<&str, &str> = BTreeMap::new();
+    for (_, cells, _) in rows.iter().filter(|(table, _, _)| table == "msrs") {
+        if let (Some(layout), Some(name)) = (text(cells, "layout"), text(cells, "name")) {
+            msrs.entry(layout).or_insert(name);
         }
     }
     let mut tables: Vec<Table> = Vec::new();
     for (table, cells, place) in rows {
-        let Some((kind, title, row)) = row(table, cells, &titles) else {
+        let Some((kind, title, row)) = row(table, cells, &msrs) else {
             continue;
         };
         let name = text(cells, "manual_name").or(text(cells, "name")).unwrap_or_default().to_owned();
@@ -215,15 +205,14 @@ fn tables(rows: &Rows) -> Vec<Table> {
 }
 
 /// The table that a row is of, and its numbers.
-fn row(table: &str, cells: &Cells, titles: &BTreeMap<&str, (&str, Option<&str>)>) -> Option<(Kind, String, Row)> {
+fn row(table: &str, cells: &Cells, msrs: &BTreeMap<&str, &str>) -> Option<(Kind, String, Row)> {
     let range = text(cells, "bits").and_then(bits);
     let one = |column| Some(Row { number: Some(number(cells, column)?), ..Row::default() });
     let title = table.to_owned();
+    // Titles of layouts are not unique, names of types are.
     let of_type = |column| {
         let name = text(cells, column)?;
-        let (title, msr) = titles.get(name).copied().unwrap_or(("", None));
-        let title = if title.is_empty() { name } else { title };
-        Some((Kind::Bits { msr: msr.map(str::to_owned) }, title.to_owned()))
+        Some((Kind::Bits { msr: msrs.get(name).map(|msr| (*msr).to_owned()) }, name.to_owned()))
     };
     Some(match table {
         "vmcs" => {
