@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, each check with its time, and one closing line for scripts.
 
 mod atlas;
+mod audit;
 mod cargo;
 mod host;
 mod machine;
@@ -57,6 +58,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     checks.extend(outside::checks());
     checks.extend(packages::checks());
     checks.extend(atlas::checks());
+    checks.extend(audit::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));
     let machine = machine::Plan::new(repo, wanted)?;
     if wanted.list {
