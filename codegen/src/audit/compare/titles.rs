@@ -27,6 +27,8 @@ pub(super) fn find(ours: &[Ours], table: &Table, msr: Option<&str>) -> Option<us
     };
     let candidates: Vec<(usize, &Ours)> = ours.iter().enumerate().filter(known).collect();
     let best = candidates.iter().map(|(at, ours)| (fit(ours), std::cmp::Reverse(*at))).max()?;
-    // One whose title is unique is meant even if nothing in it fits.
-    (best.0 > 0 || candidates.len() == 1).then_some(best.1.0)
+    // One whose title is unique is meant even if nothing in it fits; but a table of bits may list the values of more than one of
+    // its ranges, and the spec may have an enumeration for another one only.
+    let unique = candidates.len() == 1 && (has_bits || table.complete);
+    (best.0 > 0 || unique).then_some(best.1.0)
 }
