@@ -17,7 +17,7 @@ fn source(text: &str) -> Source {
 
 #[test]
 fn both_forms_of_our_export_say_what_the_spec_says() {
-    let spec = Spec::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec")).expect("the spec loads");
+    let spec = Spec::load(Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec")).expect("the spec loads");
     let tables = export::tables(&spec);
     let json = source(&export::json(&tables));
     let csv = source(&export::csv(&tables, true).unwrap());

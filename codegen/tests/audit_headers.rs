@@ -244,6 +244,12 @@ fn every_cut_of_a_header_is_read_or_refused() {
         for end in 0..text.len() {
             let _ = read_bytes(Path::new("cut.h"), &text[..end]);
         }
+        // And with any character replaced by one that opens, closes or joins something.
+        for (at, with) in (0..text.len()).zip(b"(){}[];:#\"'\\,9*".iter().cycle()) {
+            let mut damaged = text.clone();
+            damaged[at] = *with;
+            let _ = read_bytes(Path::new("damaged.h"), &damaged);
+        }
     }
 }
 
@@ -306,7 +312,7 @@ struct Numbers {
 
 impl Numbers {
     fn of_the_spec() -> Self {
-        let spec = Spec::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec")).expect("the spec loads");
+        let spec = Spec::load(Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec")).expect("the spec loads");
         let signed = |number: u64| i64::try_from(number).unwrap();
         let vendor = |module| spec.vendor(module).name();
         let exits =

@@ -111,12 +111,12 @@ fn edition(pages: &[Page]) -> Option<Edition> {
     if !amd || !lines().any(|line| order(&line)) {
         return None;
     }
-    let mut edition = Edition::default();
     // Facsimiles made for tests are called so on their first page or in their footers.
-    edition.facsimile = lines().any(|line| {
+    let facsimile = lines().any(|line| {
         let line = line.to_ascii_lowercase();
         line.contains("facsimile") || line.contains("not amd's document")
     });
+    let mut edition = Edition { facsimile, ..Edition::default() };
     for line in lines().filter(order) {
         let Some((_, after)) = line.split_once("Rev.").or_else(|| line.split_once("Revision")) else {
             continue;

@@ -269,11 +269,12 @@ fn substituted(found: &Macro, parameters: &[String], arguments: &[Vec<Token>]) -
             Some(number) => arguments[number].clone(),
             None => vec![token.clone()],
         };
-        if std::mem::take(&mut paste) && !with.is_empty() {
-            if let Some(left) = body.pop() {
-                let name = format!("{}{}", show(&left.tok), show(&with[0].tok));
-                with[0] = Token { tok: Tok::Ident(name), ..left };
-            }
+        if std::mem::take(&mut paste)
+            && !with.is_empty()
+            && let Some(left) = body.pop()
+        {
+            let name = format!("{}{}", show(&left.tok), show(&with[0].tok));
+            with[0] = Token { tok: Tok::Ident(name), ..left };
         }
         body.extend(with);
         if body.len() > MOST_TOKENS {

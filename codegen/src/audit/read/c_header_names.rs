@@ -133,10 +133,10 @@ pub(super) fn name(kind: &Kind, mut row: Row) -> Row {
     let manual = known(&row.name).or_else(|| known(bare.as_deref()?)).map(|(_, manual)| (*manual).to_owned());
     row.aliases.extend(manual);
     // Xen names exceptions by their mnemonics.
-    if let (Kind::SvmExits, Some(vector @ 0x40..=0x5f)) = (kind, row.number) {
-        if row.name.starts_with("VMEXIT_EXCEPTION_") {
-            row.aliases.push(format!("VMEXIT_EXCP{}", vector - 0x40));
-        }
+    if let (Kind::SvmExits, Some(vector @ 0x40..=0x5f)) = (kind, row.number)
+        && row.name.starts_with("VMEXIT_EXCEPTION_")
+    {
+        row.aliases.push(format!("VMEXIT_EXCP{}", vector - 0x40));
     }
     row
 }

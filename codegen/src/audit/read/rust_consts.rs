@@ -292,13 +292,16 @@ fn tables(constants: &[Constant]) -> Vec<Table> {
     // MSRs that are architectural, with the other names of their addresses. What has no such name depends on the model, and
     // another may have something else there.
     let msrs = || constants.iter().filter(|constant| constant.module.is_empty() && constant.hex);
+    let mut others: HashMap<i128, Vec<String>> = HashMap::new();
+    for constant in msrs().filter(|constant| !constant.name.starts_with("IA32_")) {
+        others.entry(constant.value).or_default().push(constant.name.clone());
+    }
     let architectural = msrs().filter(|constant| constant.name.starts_with("IA32_"));
     let rows: Vec<_> = architectural
         .map(|constant| {
-            let others = msrs().filter(|other| other.value == constant.value && !other.name.starts_with("IA32_"));
             let row = Row {
                 name: constant.name.clone(),
-                aliases: others.map(|other| other.name.clone()).collect(),
+                aliases: others.get(&constant.value).cloned().unwrap_or_default(),
                 number: i64::try_from(constant.value).ok(),
                 place: place(constant),
                 ..Row::default()
