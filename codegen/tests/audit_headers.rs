@@ -162,6 +162,10 @@ fn headers_of_bochs() {
     assert_eq!(shown(&source, &Kind::Controls(ControlWord::Secondary)), ["VMX_VM_EXEC_CTRL2_EPT_ENABLE [1:1]"]);
     assert_eq!(rows(&source, &Kind::Controls(ControlWord::Exit2)).len(), 1);
     assert_eq!(shown(&source, &Kind::VmxExits), ["VMX_VMEXIT_HLT 0xc"]);
+    assert_eq!(shown(&source, &Kind::Controls(ControlWord::Entry)), ["VMX_VMENTRY_CTRL1_SMM_ENTER [10:10]"]);
+    let exits = ["SVM_VMEXIT_INVALID -1", "SVM_VMEXIT_EXCEPTION 0x40-0x5f", "SVM_VMEXIT_INTR 0x60"];
+    assert_eq!(shown(&source, &Kind::SvmExits), exits);
+    assert_eq!(shown(&source, &Kind::Intercepts), ["SVM_INTERCEPT0_NMI 0x61", "SVM_INTERCEPT1_VMRUN 0x80"]);
     let fields = rows(&source, &Kind::VmcsFields);
     assert_eq!(fields.iter().map(|row| row.width).collect::<Vec<_>>(), [Some(16), Some(64), None]);
     assert_eq!(fields[1].high, Some(0x2011));

@@ -153,6 +153,7 @@ impl Header {
                     }
                     None => at += 1,
                 },
+                Some("const" | "constexpr") => at = header.constant(&code, at),
                 _ => at += 1,
             }
             typedef = token.ident() == Some("typedef");
@@ -213,6 +214,23 @@ impl Header {
             }
         }
         code
+    }
+
+    /// Keeps `const Bit32u NAME = 1;` like a macro, and gives the place after the equals sign or after the keyword.
+    fn constant(&mut self, code: &[Token], start: usize) -> usize {
+        let rest = &code[start + 1..];
+        let words = rest.iter().take_while(|token| token.ident().is_some()).count();
+        let assigned = rest.get(words).is_some_and(|token| token.is("="));
+        let (Some(name), true) = (rest.get(words.wrapping_sub(1)).filter(|_| words > 1), assigned) else {
+            return start + 1;
+        };
+        let body = &rest[words + 1..];
+        let length = body.iter().position(|token| token.is(";")).unwrap_or(0);
+        let name_text = name.ident().unwrap_or_default().to_owned();
+        let definition = Macro { name: name_text, parameters: None, body: body[..length].to_vec(), line: name.line };
+        self.symbols.define(definition.clone());
+        self.macros.push(definition);
+        start + 1 + words + 1
     }
 
     /// Keeps the enumeration whose keyword is at a place, and gives the place after it. `enum name x;` is none.

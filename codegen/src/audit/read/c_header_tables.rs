@@ -205,7 +205,10 @@ fn is_foreign(kind: &Kind, name: &str) -> bool {
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     let has = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
     match kind {
-        Kind::VmcsFields => has(&["FIELD_TYPE", "FIELD_WIDTH", "_ENCODING"]) || ends(&["_WIDTH", "_MASK_BITS"]),
+        Kind::VmcsFields => {
+            has(&["FIELD_TYPE", "FIELD_WIDTH", "_ENCODING", "_FIELD_ADDR", "VMCS_DATA_OFFSET"])
+                || ends(&["_WIDTH", "_MASK_BITS"])
+        }
         Kind::VmxExits => ends(&["_UNDEFINED", "_LAST_REASON", "_LAST", "_MAX"]),
         Kind::InstructionErrors => ends(&["_NO_ERROR", "_SUCCEED", "_FAIL_INVALID"]),
         Kind::Controls(_) => has(&["ALWAYSON", "SUPPORTED_BITS", "DEFAULT1", "FIXED", "RESERVED"]) || ends(&["_BITS"]),

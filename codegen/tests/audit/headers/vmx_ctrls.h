@@ -20,6 +20,11 @@ enum VMX_vmexit_reason {
 #define VMCS_64BIT_CONTROL_TSC_OFFSET_HI 0x00002011
 #define VMCS_HOST_RIP 0x00006C16
 #define VMCS_FIELD(encoding) ((encoding) & 0x3ff)
+#define VMCS_DATA_OFFSET (0x0010)
+const Bit32u VMX_VMENTRY_CTRL1_SMM_ENTER = (1 << 10);
+enum SVM_intercept_codes { SVM_VMEXIT_EXCEPTION = 64, SVM_VMEXIT_INTR = 96 };
+#define SVM_VMEXIT_INVALID (-1)
+enum { SVM_INTERCEPT0_NMI = 1, SVM_INTERCEPT1_VMRUN = 32 };
 #define SVM_CONTROL64_EXITCODE (0x070)
 #define SVM_GUEST_RIP (0x578)
 #endif
