@@ -80,7 +80,8 @@ fn field(cells: &Cells) -> Option<(Kind, String, Row)> {
         number: Some(hex(text(cells, "encoding_hex")?)?),
         width: Some(width),
         group: Some(group.to_owned()),
-        condition: text(cells, "footnote").map(str::to_owned),
+        // Notes that stop in the middle of a sentence say half of a condition.
+        condition: text(cells, "footnote").filter(|note| note.ends_with('.')).map(str::to_owned),
         ..Row::default()
     };
     Some((Kind::VmcsFields, format!("{} {kind} fields", text(cells, "width")?), row))
