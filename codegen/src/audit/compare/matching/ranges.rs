@@ -1,7 +1,7 @@
 //! Rows that stand for several of ours, such as `EXCP0-31`, and ours that stand for several of theirs.
 
 use super::{Matching, selection};
-use crate::audit::compare::{Outcome, Range, Theirs};
+use crate::audit::compare::{Entry, Outcome, Range, Theirs};
 use crate::audit::names::{Likeness, Names};
 
 /// Rows whose range is that of no entry.
@@ -35,6 +35,12 @@ fn covers<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>, inside: &
             continue;
         }
         related = true;
+        if let Some((own, expected)) = misnumbered(theirs, entry) {
+            let own = format!("{} is number {own} of `{}`", entry.head.name(), theirs.row.name);
+            let text = format!("{own}, and stands where number {expected} is there");
+            matching.verdicts.row(Outcome::Contradicted, Some(*at), entry, theirs, text);
+            continue;
+        }
         if !matching.verdicts.is_touched(*at) {
             let outcome = if likeness == Likeness::Same { Outcome::Confirmed } else { Outcome::Renamed };
             let text = format!("{}: one of `{}`", entry.head.name(), theirs.row.name);
@@ -53,10 +59,29 @@ fn covers<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>, inside: &
     matching.verdicts.row(outcome, Some(*first), entry, theirs, text);
 }
 
+/// The number in an entry's name, and that which is at its place in "VMEXIT_DR[0–15]_WRITE", where they differ.
+fn misnumbered(theirs: &Theirs, entry: &Entry) -> Option<(i64, i64)> {
+    let range = theirs.range?;
+    let numbers = numbers(&theirs.row.name);
+    let count = range.high - range.low;
+    let first = numbers.windows(2).find(|pair| pair[1] - pair[0] == count)?[0];
+    let expected = first + entry.range.low - range.low;
+    let own = self::numbers(&entry.head.manual_name);
+    let [number] = own[..] else { return None };
+    (entry.range.low == entry.range.high && number != expected).then_some((number, expected))
+}
+
+/// The numbers in a name.
+fn numbers(name: &str) -> Vec<i64> {
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
 /// Numbers of a row's range that no entry has.
 fn gaps<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>) {
     let Some(Range { low, high }) = theirs.range else { return };
-    let mut have: Vec<Range> = matching.ours.entries.iter().map(|entry| entry.range).collect();
+    // What is around the row, such as the member whose bits these are, has none of its numbers.
+    let inside = matching.ours.entries.iter().map(|entry| entry.range);
+    let mut have: Vec<Range> = inside.filter(|range| low <= range.low && range.high <= high).collect();
     have.sort();
     let (mut next, mut missing) = (low, Vec::new());
     for range in have {
