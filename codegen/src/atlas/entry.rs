@@ -40,7 +40,9 @@ impl Atlas<'_> {
             let list = html! {
                 @for (i, found) in head.confirmed.iter().enumerate() {
                     @if i > 0 { "; " }
-                    (self.document(&found.doc.value)) ", " cite { (found.title) }
+                    // Mostly it is the place that the row cites.
+                    @if found.doc.value == head.cite.doc.value && found.title == head.cite.title { "as cited" }
+                    @else { (self.document(&found.doc.value)) ", " cite { (found.title) } }
                     @if let Some(page) = &found.page { ", p. " (page.value) }
                     ", on " (found.date.value)
                 }

@@ -22,7 +22,7 @@
     for (const [page, table, rows] of pages) {
       for (const [id, name, kind, manual = '', number = '', also = ''] of rows) {
         const words = `${manual} ${also}`.toLowerCase();
-        index.push({ page, table, id, name, kind, manual, number, low: name.toLowerCase(), words });
+        index.push({ page, table, id: id || `type-${name}`, name, kind, manual, number, low: name.toLowerCase(), words });
       }
     }
   };
