@@ -18,7 +18,7 @@ pub(super) fn read(spec: &Spec, text: &str) -> Stated {
     let text = text.replace(['“', '”', '„', '«', '»'], "\"");
     let parts: Vec<&str> = text.split('"').collect();
     // A name that is not closed: the end of the footnote was lost.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return Stated::Unknown(parts.last().copied().unwrap_or_default().trim().to_owned());
     }
     let mut found = Vec::new();
