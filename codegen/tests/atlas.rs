@@ -177,7 +177,7 @@ fn nothing_comes_from_a_network() {
 #[test]
 fn the_librarys_atlas_is_small_and_says_where_fields_are_used() {
     for (spec, site) in sites().into_iter().skip(1) {
-        assert!(site.size() < 3 * 1024 * 1024, "{} bytes", site.size());
+        assert!(site.size() < 4 * 1024 * 1024, "{} bytes", site.size());
         let again = x86_vcpu_codegen::atlas::site(&spec, &Uses::scan(&manifest("../src/../src")).unwrap());
         assert!(again.files == site.files, "the same tables and code give the same bytes");
         let vmcs = &site.files.iter().find(|(name, _)| name == "vmcs.html").unwrap().1;

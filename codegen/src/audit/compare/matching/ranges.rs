@@ -80,8 +80,12 @@ fn numbers(name: &str) -> Vec<i64> {
 fn gaps<'m>(matching: &mut Matching<'m, '_>, theirs: &'m Theirs<'m>) {
     let Some(Range { low, high }) = theirs.range else { return };
     // What is around the row, such as the member whose bits these are, has none of its numbers.
-    let inside = matching.ours.entries.iter().map(|entry| entry.range);
-    let mut have: Vec<Range> = inside.filter(|range| low <= range.low && range.high <= high).collect();
+    // Reserved bits may go on behind it: the row may be of half a member.
+    let inside = |entry: &&Entry| {
+        let range = entry.range;
+        low <= range.low && range.low <= high && (range.high <= high || entry.reserved)
+    };
+    let mut have: Vec<Range> = matching.ours.entries.iter().filter(inside).map(|entry| entry.range).collect();
     have.sort();
     let (mut next, mut missing) = (low, Vec::new());
     for range in have {
