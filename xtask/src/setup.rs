@@ -1,4 +1,4 @@
-//! The emulators, and a browser: found, or installed through apt, saying so. What cannot be had is left out, and said.
+//! The emulators, a browser and a reader of PDFs: found, or installed through apt, saying so. What cannot be had is left out, and said.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -73,18 +73,35 @@ pub fn emulators(progress: &Progress) -> Emulators {
 
 /// Chromium, installed when it is missing, or why it cannot be had.
 pub fn chromium(progress: &Progress) -> Result<PathBuf, String> {
-    let look = || ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(program);
+    tool(&["chromium", "chromium-browser", "google-chrome"], "chromium", progress)
+}
+
+/// The program that takes the text out of PDFs, installed when it is missing, or why it cannot be had.
+pub fn pdftotext(progress: &Progress) -> Result<PathBuf, String> {
+    tool(&["pdftotext"], "poppler-utils", progress)
+}
+
+/// The first of these programs that is there, if need be after installing the package.
+fn tool(programs: &[&str], package: &str, progress: &Progress) -> Result<PathBuf, String> {
+    let look = || programs.iter().find_map(|name| program(name));
     if let Some(found) = look() {
         return Ok(found);
     }
-    let packages = ["chromium"];
-    let apt = Apt::find(&packages).map_err(|reason| format!("no chromium: {reason}"))?;
+    let packages = [package];
+    let apt = Apt::find(&packages).map_err(|reason| format!("no {package}: {reason}"))?;
     apt.update(progress);
     let installed = apt.install(&packages, progress);
     look().ok_or_else(|| {
         let reason = installed.err().unwrap_or_else(|| "its package brings no program".to_owned());
-        format!("no chromium: {reason}")
+        format!("no {package}: {reason}")
     })
+}
+
+/// Reads what packages there are, where that is allowed.
+pub fn update_packages(progress: &Progress) {
+    if let Ok(apt) = Apt::find(&[]) {
+        apt.update(progress);
+    }
 }
 
 fn look() -> Emulators {

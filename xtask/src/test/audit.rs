@@ -1,21 +1,23 @@
-//! The tables against documents that can be had without asking anybody: Linux's headers, from Debian's packages.
+//! The tables against Linux's headers, which Debian's packages have, and against manuals, where there is a directory of them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::cargo::tests;
+use super::cargo::{succeeds, tests};
 use super::{Check, Context};
 use crate::command;
 use crate::report::Outcome;
-use crate::setup::program;
+use crate::setup::{self, program};
 
 /// The variable by which the tests find the headers.
 const VARIABLE: &str = "X86_VCPU_LINUX_HEADERS";
+/// The variable that names a directory of manuals; else `shared/manuals` beside the repository is one.
+const MANUALS: &str = "X86_VCPU_MANUALS";
 const LIMIT: Duration = Duration::from_secs(300);
 
 pub fn checks() -> Vec<Check> {
-    vec![Check::new("audit: Linux's headers", false, |context| match headers(context) {
+    let headers = Check::new("audit: Linux's headers", false, |context| match headers(context) {
         Err(reason) => Outcome::Skipped(reason),
         Ok(headers) => {
             let mut command = context.repo.cargo(".");
@@ -23,7 +25,48 @@ pub fn checks() -> Vec<Check> {
             command.args(["headers_of_linux_agree"]).env(VARIABLE, headers);
             tests(context, "cargo test", &mut command)
         }
-    })]
+    });
+    let read = Check::new("audit: the manuals are read whole", false, |context| match manuals(context) {
+        Err(reason) => Outcome::Skipped(reason),
+        Ok((directory, _)) => {
+            let mut command = context.repo.cargo(".");
+            command.args([
+                "test",
+                "--package",
+                "x86_vcpu_codegen",
+                "--features",
+                "cli",
+                "--test",
+                "audit_intel_manuals",
+            ]);
+            tests(context, "cargo test", command.env(MANUALS, directory))
+        }
+    });
+    // Its exit status says whether anything is contradicted, or missing without an excuse.
+    let agree = Check::new("audit: the manuals", false, |context| match manuals(context) {
+        Err(reason) => Outcome::Skipped(reason),
+        Ok((_, files)) => {
+            let mut command = context.repo.cargo(".");
+            command.args(["run", "--quiet", "--package", "x86_vcpu_codegen", "--features", "cli"]);
+            command.args(["--bin", "x86-vcpu-spec", "--", "audit", "--against"]).args(files);
+            succeeds(context, "cargo spec audit", &mut command)
+        }
+    });
+    vec![headers, read, agree]
+}
+
+/// The directory of manuals and the PDFs in it, with what reads them; or why not.
+fn manuals(context: &Context) -> Result<(PathBuf, Vec<PathBuf>), String> {
+    let beside = context.repo.root.join("../shared/manuals");
+    let directory = std::env::var_os(MANUALS).map_or(beside, PathBuf::from);
+    let mut files = entries(&directory);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "pdf"));
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("no directory of manuals; {MANUALS} may name one"));
+    }
+    setup::pdftotext(&context.progress)?;
+    Ok((directory, files))
 }
 
 /// The directory above `arch/`, unpacked below the target directory and never installed; or why there is none.
@@ -35,8 +78,11 @@ fn headers(context: &Context) -> Result<PathBuf, String> {
     for needed in ["apt-get", "apt-cache", "dpkg"] {
         program(needed).ok_or_else(|| format!("there is no {needed} here to download linux-headers with"))?;
     }
-    let names = command::ask(Command::new("apt-cache").args(["pkgnames", "linux-headers-"]));
-    let package = newest(&names.unwrap_or_default()).ok_or("apt knows no package linux-headers-…-common")?;
+    let known = || newest(&command::ask(Command::new("apt-cache").args(["pkgnames", "linux-headers-"]))?);
+    if known().is_none() {
+        setup::update_packages(&context.progress);
+    }
+    let package = known().ok_or("apt knows no package linux-headers-…-common")?;
     run(context, Command::new("apt-get").args(["download", &package]).current_dir(&directory))?;
     let archive = entries(&directory).into_iter().find(|path| path.extension().is_some_and(|end| end == "deb"));
     let archive = archive.ok_or_else(|| format!("apt-get downloaded no {package}"))?;
