@@ -160,6 +160,13 @@ fn a_misspelled_name_and_one_of_something_else() {
     assert_eq!(rename("Guset RIP"), [(Outcome::Renamed, text.to_owned())]);
     let text = "encoding 0x681e is GUEST_RIP (`Guest RIP`) here, `Guest RFLAGS` there";
     assert_eq!(rename("Guest RFLAGS"), [contradicted(text)]);
+    // Of ours: that the identifier is right does not hide it.
+    let mut misspelled = spec.clone();
+    let field = misspelled.fields.iter_mut().find(|field| field.head.name() == "GUEST_RIP").unwrap();
+    field.head.manual_name = "Guset RIP".to_owned();
+    let text = "GUEST_RIP: `Guset RIP` here, `Guest RIP` there";
+    let found = planted(&misspelled, |found| *found = Source { standing: Standing::Manual, ..source(&spec) });
+    assert_eq!(found, [(Outcome::Renamed, text.to_owned())]);
     // Punctuation, abbreviations and macros of headers are no other name.
     assert_eq!(rename("VMX_VMCS_GUEST_RIP"), []);
 }

@@ -6,7 +6,7 @@ mod verdicts;
 use super::document::Document;
 use super::ours::Ours;
 use super::{Entry, Outcome, Range, TableReport, Theirs, attributes, numbers};
-use crate::audit::names::Likeness;
+use crate::audit::names::{Likeness, Names};
 use crate::audit::source::{Kind, Table};
 use crate::model::Spec;
 use verdicts::Verdicts;
@@ -88,6 +88,7 @@ impl<'m, 's> Matching<'m, 's> {
         } else if self.verdicts.is_settled(at) {
             // Said again, in another table or under another of its names.
         } else {
+            let outcome = if self.is_printed(entry, theirs) { outcome } else { Outcome::Renamed };
             let text = match outcome {
                 Outcome::Renamed => {
                     format!("{}: `{}` here, `{}` there", entry.head.name(), entry.head.manual_name, theirs.row.name)
@@ -96,6 +97,15 @@ impl<'m, 's> Matching<'m, 's> {
             };
             self.verdicts.row(outcome, Some(at), entry, theirs, text);
         }
+    }
+
+    /// Whether a manual has the name that our row says is the manual's; our identifier may well be the same as what is misspelled
+    /// there.
+    fn is_printed(&self, entry: &Entry, theirs: &Theirs) -> bool {
+        let head = entry.head;
+        let names =
+            [head.manual_name.as_str()].into_iter().chain(head.aliases.iter().map(|alias| alias.value.as_str()));
+        !self.is_manual || Names::of(names).same(&theirs.names)
     }
 
     /// Rows whose name is that of another number, and rows whose number has another name. What remains.
