@@ -19,11 +19,35 @@ const LIMIT: Duration = Duration::from_secs(240);
 pub fn checks() -> Vec<Check> {
     vec![Check::new("atlas: in a browser", false, |context| match setup::chromium(&context.progress) {
         Err(reason) => Outcome::Skipped(reason),
-        Ok(browser) => match judge(context, &browser) {
-            Ok(()) => Outcome::Passed,
-            Err(error) => Outcome::Failed(format!("{error:#}")),
-        },
+        Ok(browser) => {
+            match runs(context, &browser).and_then(|runs| runs.then(|| judge(context, &browser)).transpose()) {
+                Ok(Some(())) => Outcome::Passed,
+                Ok(None) => Outcome::Skipped(format!("{} shows no page here", browser.display())),
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            }
+        }
     })]
+}
+
+/// Whether the browser shows anything: not every container lets it.
+fn runs(context: &Context, browser: &Path) -> Result<bool> {
+    let page = context.repo.scratch("atlas")?.join("hello.html");
+    fs::write(&page, "<!doctype html><title>hello</title><p id=hello>hello")?;
+    let mut command = headless(context, browser)?;
+    command.args(["--dump-dom".to_owned(), address(&page)]);
+    let ended = command::run(&mut command, LIMIT, &mut |_| {}).context("the browser")?;
+    Ok(ended.output.contains("<p id=\"hello\">"))
+}
+
+/// The browser without a window.
+fn headless(context: &Context, browser: &Path) -> Result<Command> {
+    let mut command = Command::new(browser);
+    // It reads nothing but our own files, and its sandbox asks for more than containers and root have; nor have containers much
+    // shared memory. The page that judges looks into the others, which browsers refuse between files unless told so.
+    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    command.args(["--allow-file-access-from-files", "--enable-logging=stderr"]);
+    command.arg(format!("--user-data-dir={}", context.repo.scratch("atlas")?.join("profile").display()));
+    Ok(command)
 }
 
 fn judge(context: &Context, browser: &Path) -> Result<()> {
@@ -38,12 +62,8 @@ fn judge(context: &Context, browser: &Path) -> Result<()> {
     let page = scratch.join("atlas.html");
     fs::write(&page, include_str!("atlas.html"))?;
     let address = format!("{}?{}#{}", address(&page), address(&site), pages(&site)?.join(","));
-    let mut command = Command::new(browser);
-    // It reads nothing but our own files, and its sandbox asks for more than containers and root have. The page that judges
-    // looks into the others, which browsers refuse between files unless told so.
-    command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]);
-    command.args(["--enable-logging=stderr", "--virtual-time-budget=120000", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", scratch.join("profile").display())).arg(address);
+    let mut command = headless(context, browser)?;
+    command.args(["--virtual-time-budget=120000", "--dump-dom"]).arg(address);
     let ended = command::run(&mut command, LIMIT, &mut |_| {}).context("the browser")?;
     let wrong = wrong(&ended.output);
     ensure!(
