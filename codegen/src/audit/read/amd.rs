@@ -5,6 +5,7 @@
 
 use super::amd_control;
 use super::amd_rows;
+use super::date;
 use super::pdf::{self, Line, Page};
 use super::{Input, Progress, ReadError, Reader};
 use crate::audit::source::{Identity, Kind, Place, Source, Standing, Table, Unreadable};
@@ -127,35 +128,11 @@ fn edition(pages: &[Page]) -> Option<Edition> {
         let (revision, rest) = after.split_at(end);
         if revision.contains('.') {
             edition.revision = Some(revision.trim_end_matches('.').to_owned());
-            edition.date = date(rest.trim_start_matches(['—', '–', '-', ' ']));
+            edition.date = date::month(rest);
             break;
         }
     }
     Some(edition)
-}
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-
-/// `March 2026` as `2026-03`.
-fn date(text: &str) -> Option<String> {
-    let mut words = text.split_whitespace();
-    let (name, year) = (words.next()?, words.next()?);
-    let month = MONTHS.iter().position(|month| name.starts_with(month))? + 1;
-    let year = year.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some(format!("{year}-{month:02}"))
 }
 
 /// The tables that are known by their titles.

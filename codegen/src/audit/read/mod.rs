@@ -16,6 +16,7 @@ mod c_header;
 mod c_header_names;
 mod c_header_structs;
 mod c_header_tables;
+mod date;
 mod export;
 mod export_facts;
 mod rust_consts;

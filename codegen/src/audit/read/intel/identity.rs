@@ -1,5 +1,6 @@
 //! What the title page says: which volumes, of which revision, of when.
 
+use crate::audit::read::date;
 use crate::audit::read::pdf::Page;
 use crate::audit::source::Identity;
 
@@ -36,7 +37,7 @@ impl Edition {
         if order.len() != 6 || !order.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
-        let date = lines.iter().skip(at).take(3).find_map(|line| date(line));
+        let date = lines.iter().skip(at).take(3).find_map(|line| date::month(line));
         let volumes = volumes(&text)?;
         Some(Edition { volumes, order: order.into(), revision, date })
     }
@@ -72,31 +73,6 @@ fn volumes(text: &str) -> Option<String> {
         None => text.split("Volume ").nth(1)?.split(':').next()?.trim().to_string(),
     };
     (list.len() < 60 && list.starts_with(|c: char| c.is_ascii_digit())).then_some(list)
-}
-
-/// "2022-04" of "April 2022".
-fn date(line: &str) -> Option<String> {
-    const MONTHS: [&str; 12] = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ];
-    let words: Vec<_> = line.split_whitespace().collect();
-    words.windows(2).find_map(|pair| {
-        let [month, year] = pair else { return None };
-        let month = MONTHS.iter().position(|name| name == month)? + 1;
-        let year: u16 = year.parse().ok().filter(|year| (1990..2100).contains(year))?;
-        Some(format!("{year}-{month:02}"))
-    })
 }
 
 #[cfg(test)]
