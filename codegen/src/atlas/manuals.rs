@@ -7,7 +7,7 @@ use super::links;
 use super::page::{Found, Page, Section};
 use super::table::{Row, mono, table, text};
 use super::text::prose;
-use crate::model::{Head, Manual};
+use crate::model::Manual;
 
 impl Atlas<'_> {
     pub fn manuals(&self) -> Page {
@@ -71,24 +71,6 @@ impl Atlas<'_> {
 
     /// How many rows cite a document themselves.
     fn citing(&self, id: &str) -> usize {
-        self.heads().filter(|head| head.cite.doc.value == id).count()
-    }
-
-    /// What all rows have, of all rows.
-    fn heads(&self) -> impl Iterator<Item = &Head> {
-        let spec = self.spec;
-        let controls =
-            spec.controls.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
-        let layouts =
-            spec.layouts.iter().flat_map(|row| [&row.head].into_iter().chain(row.fields.iter().map(|bit| &bit.head)));
-        let enums =
-            spec.enums.iter().flat_map(|row| [&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
-        let members =
-            spec.members.iter().flat_map(|row| [&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
-        let intel = spec.fields.iter().map(|row| &row.head).chain(spec.instruction_errors.iter().map(|row| &row.head));
-        let amd = spec.words.iter().map(|row| &row.head).chain(spec.intercepts.iter().map(|row| &row.head));
-        let both = spec.exits.iter().map(|row| &row.head).chain(spec.msrs.iter().map(|row| &row.head));
-        let clean = spec.clean.iter().map(|row| &row.head);
-        controls.chain(layouts).chain(enums).chain(members).chain(intel).chain(amd).chain(both).chain(clean)
+        self.spec.heads().into_iter().filter(|head| head.cite.doc.value == id).count()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostics::Diagnostic;
-use crate::model::{Head, Span, Spec};
+use crate::model::{Span, Spec};
 
 use super::unresolved;
 
@@ -18,7 +18,7 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         }
     }
     let mut last = None;
-    for head in heads(spec) {
+    for head in spec.heads() {
         let doc = &head.cite.doc;
         // Parts that inherit a citation would repeat the mistake.
         if spec.manual(&doc.value).is_none() && last.replace(doc.span) != Some(doc.span) {
@@ -26,31 +26,6 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
             out.push(unresolved(doc, "manual", ids).help_if_none("documents are listed in manuals.toml"));
         }
     }
-}
-
-/// What every row and every part of one has, parts right after their row.
-pub(super) fn heads(spec: &Spec) -> Vec<&Head> {
-    let mut all: Vec<&Head> = Vec::new();
-    all.extend(spec.fields.iter().map(|row| &row.head));
-    for row in &spec.controls {
-        all.extend([&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
-    }
-    all.extend(spec.exits.iter().map(|row| &row.head));
-    all.extend(spec.instruction_errors.iter().map(|row| &row.head));
-    for row in &spec.layouts {
-        all.extend([&row.head].into_iter().chain(row.fields.iter().map(|field| &field.head)));
-    }
-    for row in &spec.enums {
-        all.extend([&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
-    }
-    all.extend(spec.msrs.iter().map(|row| &row.head));
-    all.extend(spec.clean.iter().map(|row| &row.head));
-    for row in &spec.members {
-        all.extend([&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
-    }
-    all.extend(spec.words.iter().map(|row| &row.head));
-    all.extend(spec.intercepts.iter().map(|row| &row.head));
-    all
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use crate::diagnostics::Diagnostic;
 use crate::model::{Span, Spanned, Spec};
 
-use super::citations::heads;
 use super::{manuals, unresolved};
 
 pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
-    for head in heads(spec) {
+    for head in spec.heads() {
         documents(spec, "is confirmed by", head.confirmed.iter().map(|own| &own.doc), out);
         // `*` is any document.
         let named = head.excuses.iter().map(|own| &own.doc).filter(|doc| doc.value != "*");

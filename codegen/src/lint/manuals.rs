@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use crate::diagnostics::Diagnostic;
 use crate::model::{Manual, Spanned, Spec};
 
-use super::citations::heads;
-
 /// What to do about a page that is none.
 pub(super) const PAGE_HELP: &str = "write it as it is printed at the foot: `B-9`, `25-3`, `719`";
 
@@ -15,7 +13,7 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
         own(manual, out);
     }
     let (mut cited, mut pages) = (BTreeSet::new(), BTreeSet::new());
-    for head in heads(spec) {
+    for head in spec.heads() {
         cited.insert(head.cite.doc.value.as_str());
         cited.extend(head.confirmed.iter().map(|own| own.doc.value.as_str()));
         cited.extend(head.excuses.iter().map(|own| own.doc.value.as_str()));

@@ -76,6 +76,31 @@ impl Spec {
         self.manuals.iter().find(|manual| manual.id.value == id)
     }
 
+    /// What every row and every part of one has, parts right after their row.
+    pub fn heads(&self) -> Vec<&Head> {
+        let mut all: Vec<&Head> = Vec::new();
+        all.extend(self.fields.iter().map(|row| &row.head));
+        for row in &self.controls {
+            all.extend([&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
+        }
+        all.extend(self.exits.iter().map(|row| &row.head));
+        all.extend(self.instruction_errors.iter().map(|row| &row.head));
+        for row in &self.layouts {
+            all.extend([&row.head].into_iter().chain(row.fields.iter().map(|field| &field.head)));
+        }
+        for row in &self.enums {
+            all.extend([&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
+        }
+        all.extend(self.msrs.iter().map(|row| &row.head));
+        all.extend(self.clean.iter().map(|row| &row.head));
+        for row in &self.members {
+            all.extend([&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
+        }
+        all.extend(self.words.iter().map(|row| &row.head));
+        all.extend(self.intercepts.iter().map(|row| &row.head));
+        all
+    }
+
     /// The layout with this name.
     pub fn layout(&self, name: &str) -> Option<&Layout> {
         self.layouts.iter().find(|layout| layout.head.name() == name)
