@@ -84,8 +84,9 @@ impl<S: FrameSource> SvmVcpu<S> {
             }
             Exit::CrRead(exit) if matches!(exit.index(), 0 | 4) => self.cr_access(exit, false),
             Exit::CrWrite(exit) if matches!(exit.index(), 0 | 4 | 8) => self.cr_access(exit, true),
-            Exit::DrRead(exit) => self.dr_access(exit, false),
-            Exit::DrWrite(exit) => self.dr_access(exit, true),
+            // The intercepts above DR7 are not set: there are no such registers.
+            Exit::DrRead(exit) if exit.index() < 8 => self.dr_access(exit, false),
+            Exit::DrWrite(exit) if exit.index() < 8 => self.dr_access(exit, true),
             Exit::Xsetbv(exit) => self.xsetbv(exit),
             Exit::Iret(_) => {
                 self.nmi_return();
