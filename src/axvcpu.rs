@@ -141,7 +141,9 @@ impl Adapter {
             VmExit::ExternalInterrupt { vector: Some(vector) } => {
                 AxVCpuExitReason::ExternalInterrupt { vector: vector.into() }
             }
-            VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted => AxVCpuExitReason::Nothing,
+            VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted | VmExit::InterruptWindow => {
+                AxVCpuExitReason::Nothing
+            }
             VmExit::Shutdown => AxVCpuExitReason::SystemDown,
             VmExit::EntryFailure(failure) => {
                 self.last_entry_failure = Some(failure);

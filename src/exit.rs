@@ -158,6 +158,10 @@ pub enum VmExit {
         /// RAX.
         nr: u64,
     },
+    /// The guest can take an external interrupt, as
+    /// [`request_interrupt_window`](crate::Vcpu::request_interrupt_window) asked. The VMM acknowledges its interrupt
+    /// controller and answers with [`inject_interrupt`](crate::Vcpu::inject_interrupt); the next run delivers it.
+    InterruptWindow,
     /// HLT, with nothing pending that would wake the guest. The next run goes on behind it.
     Halt,
     /// An interrupt for the host arrived. VMX has acknowledged it and gives its vector: the VMM must call the host's

@@ -214,8 +214,19 @@ impl<S: FrameSource> Vcpu<S> {
     }
 
     /// Makes an external interrupt pending. Other CPUs use [`VcpuHandle::inject_interrupt`].
+    ///
+    /// It waits for RFLAGS.IF and for a CR8 (task priority) below its priority class. As the answer to
+    /// [`VmExit::InterruptWindow`], before the next run, it is delivered at once, whatever CR8 says: so the VMM's own
+    /// interrupt controller may be one that CR8 has no influence on.
     pub fn inject_interrupt(&mut self, vector: u8) {
         each!(self, vcpu => vcpu.inject_interrupt(vector));
+    }
+
+    /// Makes a run come back with [`VmExit::InterruptWindow`] as soon as the guest can take an external interrupt
+    /// (RFLAGS.IF is 1, and no STI or MOV SS comes just before): for a VMM with an interrupt controller of its own, which
+    /// is acknowledged only then. The request is good for one exit.
+    pub fn request_interrupt_window(&mut self) {
+        each!(self, vcpu => vcpu.request_interrupt_window());
     }
 
     /// Makes an NMI pending.

@@ -3,6 +3,10 @@
 //! Pure: it sees a snapshot of the guest's ability to take events and says what to inject and which windows to ask for.
 //! Intel SDM volume 3, "Event Injection" and "Priority Among Simultaneous Events"; AMD APM volume 2, "Event Injection".
 
+mod source;
+
+pub(crate) use source::{InterruptQueue, InterruptSource};
+
 use crate::spec::{intel::structures::InterruptionType, x86::registers::ExceptionVector};
 
 /// An event on its way to the guest.
@@ -67,6 +71,8 @@ pub struct Plan {
     pub interrupt_window: bool,
     /// Whether to exit as soon as the guest can take an NMI.
     pub nmi_window: bool,
+    /// The guest can take an external interrupt now, which the VMM asked to be told.
+    pub tell_vmm: bool,
 }
 
 /// Two exceptions that meet make a third: see "Conditions for Generating a Double Fault".
@@ -76,19 +82,19 @@ enum Combined {
     Shutdown,
 }
 
-/// The events that wait.
+/// The events that wait, but for the interrupts of an [`InterruptSource`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Events {
     /// Was being delivered when an exit hit, or was raised by an emulated instruction: comes before all else.
     first: Option<Event>,
     nmi: bool,
-    /// Pending external interrupts, a bit per vector.
-    interrupts: [u64; 4],
-    /// CR8: interrupts of this priority class and below wait.
-    task_priority: u8,
+    /// An external interrupt that its controller thinks delivered: it comes before those of the source.
+    acknowledged: Option<u8>,
+    /// The VMM wants to know when the guest can take an external interrupt.
+    window_requested: bool,
     /// A fault on the way to the double-fault handler.
     shutdown: bool,
-    /// Whether any of the above waits: the one word that the run loop looks at.
+    /// Whether any of the above waits, or the source has to be asked: the one word that the run loop looks at.
     any: bool,
 }
 
@@ -99,8 +105,14 @@ impl Events {
         self.any
     }
 
+    /// The source may have something new.
+    #[inline(always)]
+    pub fn wake(&mut self) {
+        self.any = true;
+    }
+
     fn anything(&self) -> bool {
-        self.first.is_some() || self.nmi || self.shutdown || self.interrupts != [0; 4]
+        self.first.is_some() || self.nmi || self.shutdown || self.acknowledged.is_some() || self.window_requested
     }
 
     /// Raises an exception on behalf of the guest's current instruction.
@@ -112,7 +124,6 @@ impl Events {
                 // An interrupt waits for the handler of the fault that its delivery met. Anything else is raised again by
                 // the instruction that raised it, which is executed again.
                 Combined::Serial => {
-                    self.first = None;
                     self.undo(earlier);
                     self.first = Some(event);
                 }
@@ -137,34 +148,16 @@ impl Events {
         self.nmi = true;
     }
 
-    /// Makes an external interrupt pending.
-    pub fn queue_interrupt(&mut self, vector: u8) {
+    /// Makes an interrupt pending that its controller thinks delivered, and that no task priority holds back.
+    pub fn deliver_acknowledged(&mut self, vector: u8) {
         self.any = true;
-        self.interrupts[usize::from(vector >> 6) & 3] |= 1 << (vector & 63);
+        self.acknowledged = Some(vector);
     }
 
-    /// Makes all of these external interrupts pending.
-    pub fn queue_interrupts(&mut self, vectors: &[u64; 4]) {
-        for (pending, new) in self.interrupts.iter_mut().zip(vectors) {
-            *pending |= new;
-        }
-        self.any = self.anything();
-    }
-
-    /// Whether interrupts are pending that wait for nothing but a lower CR8.
-    #[cfg_attr(not(feature = "amd"), expect(dead_code, reason = "VMX sees every write of CR8"))]
-    pub fn held_back(&self) -> bool {
-        self.interrupts != [0; 4] && self.highest().is_none()
-    }
-
-    /// The guest's CR8.
-    pub fn task_priority(&self) -> u8 {
-        self.task_priority
-    }
-
-    /// Sets the guest's CR8 (4 bits).
-    pub fn set_task_priority(&mut self, class: u8) {
-        self.task_priority = class & 0xf;
+    /// Makes [`plan`](Self::plan) tell when the guest can take an external interrupt.
+    pub fn request_interrupt_window(&mut self) {
+        self.any = true;
+        self.window_requested = true;
     }
 
     /// Whether the next entry goes on with a delivery that an exit interrupted.
@@ -178,23 +171,15 @@ impl Events {
     }
 
     /// Whether something would end a HLT of a guest with these flags.
-    pub fn would_wake(&self, interrupts_enabled: bool) -> bool {
-        self.first.is_some() || self.nmi || interrupts_enabled && self.highest().is_some()
-    }
-
-    /// The pending interrupt of the highest priority, unless CR8 holds it back.
-    fn highest(&self) -> Option<u8> {
-        let (index, word) = self.interrupts.iter().enumerate().rev().find(|(_, word)| **word != 0)?;
-        let vector = (index as u8) << 6 | (63 - word.leading_zeros() as u8);
-        (vector >> 4 > self.task_priority).then_some(vector)
+    pub fn would_wake(&self, interrupts_enabled: bool, source: &impl InterruptSource) -> bool {
+        self.first.is_some()
+            || self.nmi
+            || interrupts_enabled && (self.acknowledged.is_some() || source.highest().is_some())
     }
 
     /// Decides what the next entry injects, and takes it out of the queues.
-    pub fn plan(&mut self, ready: Readiness) -> Plan {
-        let mut plan = Plan::default();
-        if let Some(first) = self.first.take() {
-            plan.inject = Some(first);
-        }
+    pub fn plan(&mut self, ready: Readiness, source: &mut impl InterruptSource) -> Plan {
+        let mut plan = Plan { inject: self.first.take(), ..Plan::default() };
         if self.nmi {
             if plan.inject.is_none() && !ready.nmi_blocked && !ready.shadow {
                 self.nmi = false;
@@ -203,16 +188,19 @@ impl Events {
                 plan.nmi_window = true;
             }
         }
-        if let Some(vector) = self.highest() {
-            if plan.inject.is_none() && ready.interrupts_enabled && !ready.shadow {
-                self.interrupts[usize::from(vector >> 6) & 3] &= !(1 << (vector & 63));
-                plan.inject = Some(Event::external(vector));
-                plan.interrupt_window = self.highest().is_some();
-            } else {
-                plan.interrupt_window = true;
-            }
+        let open = plan.inject.is_none() && ready.interrupts_enabled && !ready.shadow;
+        if open && let Some(vector) = self.acknowledged.take() {
+            plan.inject = Some(Event::external(vector));
+        } else if open && self.window_requested {
+            self.window_requested = false;
+            plan.tell_vmm = true;
+        } else if open && let Some(vector) = source.highest() {
+            source.acknowledge(vector);
+            plan.inject = Some(Event::external(vector));
         }
-        self.any = self.anything();
+        // Nothing else fits into this entry.
+        plan.interrupt_window = self.acknowledged.is_some() || self.window_requested || source.highest().is_some();
+        self.any = self.anything() || source.any();
         plan
     }
 
@@ -220,7 +208,7 @@ impl Events {
     pub fn undo(&mut self, event: Event) {
         self.any = true;
         match event.kind {
-            InterruptionType::EXTERNAL_INTERRUPT => self.queue_interrupt(event.vector),
+            InterruptionType::EXTERNAL_INTERRUPT => self.acknowledged = Some(event.vector),
             InterruptionType::NMI => self.nmi = true,
             _ => self.first = Some(event),
         }
@@ -261,43 +249,62 @@ mod tests {
 
     #[test]
     fn order_is_exception_nmi_then_highest_vector() {
-        let mut events = Events::default();
-        events.queue_interrupt(0x30);
-        events.queue_interrupt(0xf0);
+        let (mut events, mut queue) = (Events::default(), InterruptQueue::default());
+        queue.request(0x30);
+        queue.request(0xf0);
         events.queue_nmi();
         events.raise(Event::general_protection());
-        assert_eq!(events.plan(READY).inject, Some(Event::general_protection()));
-        let plan = events.plan(READY);
+        assert_eq!(events.plan(READY, &mut queue).inject, Some(Event::general_protection()));
+        let plan = events.plan(READY, &mut queue);
         assert_eq!(plan.inject, Some(Event::nmi()));
         assert!(plan.interrupt_window);
-        assert_eq!(events.plan(READY).inject, Some(Event::external(0xf0)));
-        let last = events.plan(READY);
+        assert_eq!(events.plan(READY, &mut queue).inject, Some(Event::external(0xf0)));
+        let last = events.plan(READY, &mut queue);
         assert_eq!(last, Plan { inject: Some(Event::external(0x30)), ..Plan::default() });
         assert!(!events.any());
     }
 
     #[test]
     fn blocked_events_ask_for_their_window() {
-        let mut events = Events::default();
-        events.queue_interrupt(0x20);
+        let (mut events, mut queue) = (Events::default(), InterruptQueue::default());
+        queue.request(0x20);
         events.queue_nmi();
         for ready in [
             Readiness { shadow: true, ..READY },
             Readiness { interrupts_enabled: false, nmi_blocked: true, shadow: false },
         ] {
-            assert_eq!(events.plan(ready), Plan { inject: None, interrupt_window: true, nmi_window: true });
+            let plan = events.plan(ready, &mut queue);
+            assert_eq!(plan, Plan { interrupt_window: true, nmi_window: true, ..Plan::default() });
         }
         assert!(events.any());
     }
 
     #[test]
-    fn task_priority_holds_interrupts_back() {
-        let mut events = Events::default();
-        events.queue_interrupt(0x45);
-        events.set_task_priority(4);
-        assert_eq!(events.plan(READY), Plan::default());
-        events.set_task_priority(3);
-        assert_eq!(events.plan(READY).inject, Some(Event::external(0x45)));
+    fn what_the_task_priority_holds_back_is_looked_at_again() {
+        let (mut events, mut queue) = (Events::default(), InterruptQueue::default());
+        queue.request(0x45);
+        queue.set_task_priority(4);
+        assert_eq!(events.plan(READY, &mut queue), Plan::default());
+        assert!(events.any());
+        queue.set_task_priority(3);
+        assert_eq!(events.plan(READY, &mut queue).inject, Some(Event::external(0x45)));
+        assert!(!events.any());
+    }
+
+    #[test]
+    fn the_vmm_is_told_of_its_window_before_the_queue_uses_it() {
+        let (mut events, mut queue) = (Events::default(), InterruptQueue::default());
+        queue.request(0x45);
+        events.request_interrupt_window();
+        let closed = Readiness { interrupts_enabled: false, ..READY };
+        assert_eq!(events.plan(closed, &mut queue), Plan { interrupt_window: true, ..Plan::default() });
+        let told = events.plan(READY, &mut queue);
+        assert_eq!(told, Plan { tell_vmm: true, interrupt_window: true, ..Plan::default() });
+        // What the VMM has acknowledged no CR8 holds back.
+        events.deliver_acknowledged(8);
+        queue.set_task_priority(15);
+        assert_eq!(events.plan(READY, &mut queue).inject, Some(Event::external(8)));
+        assert_eq!(events.plan(READY, &mut queue), Plan::default());
     }
 
     #[test]
@@ -306,8 +313,7 @@ mod tests {
         let mut events = Events::default();
         events.reinject(Event::external(0x20));
         events.raise(pf);
-        assert_eq!(events.first, Some(pf));
-        assert_eq!(events.highest(), Some(0x20));
+        assert_eq!((events.first, events.acknowledged), (Some(pf), Some(0x20)));
         events.raise(pf);
         assert_eq!(events.first, Some(Event::exception(ExceptionVector::DF, Some(0))));
         assert!(!events.is_shutdown());
@@ -317,11 +323,11 @@ mod tests {
 
     #[test]
     fn what_an_entry_did_not_deliver_comes_back() {
-        let mut events = Events::default();
-        events.queue_interrupt(0x31);
-        let taken = events.plan(READY).inject.expect("one is pending");
+        let (mut events, mut queue) = (Events::default(), InterruptQueue::default());
+        queue.request(0x31);
+        let taken = events.plan(READY, &mut queue).inject.expect("one is pending");
         assert!(!events.any());
         events.undo(taken);
-        assert_eq!(events.plan(READY).inject, Some(taken));
+        assert_eq!(events.plan(READY, &mut queue).inject, Some(taken));
     }
 }

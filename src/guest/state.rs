@@ -4,7 +4,7 @@ use super::{
     control::Offered,
     decode::Register,
     emulation::Emulation,
-    events::{Event, Events},
+    events::{Event, Events, InterruptQueue, InterruptSource},
     msr::{EFER_OFFERED, MsrState, UnknownMsr},
     registers::{GuestRegisters, RegisterIndex},
     xstate::ExtendedState,
@@ -53,6 +53,8 @@ pub(crate) enum Pending {
     Load { register: Register, width: Width, length: u8 },
     /// The read that [`GuestState::emulation`] asked for waits for its value.
     Emulation,
+    /// The VMM was told that the guest can take an external interrupt.
+    InterruptWindow,
     /// A nested page fault, of which the VMM may say that it hit a device.
     NestedFault(NestedFault),
 }
@@ -61,6 +63,8 @@ pub(crate) enum Pending {
 pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) registers: GuestRegisters,
     pub(crate) events: Events,
+    /// Where external interrupts come from.
+    pub(crate) interrupts: InterruptQueue,
     pub(crate) handle: VcpuHandle<S>,
     pub(crate) msrs: MsrState,
     pub(crate) xstate: ExtendedState<S>,
@@ -92,6 +96,7 @@ impl<S: FrameSource> GuestState<S> {
         Ok(Self {
             registers: GuestRegisters::default(),
             events: Events::default(),
+            interrupts: InterruptQueue::default(),
             handle: VcpuHandle::new()?,
             msrs: MsrState::new(config.apic_id == 0, config.unknown_msrs, config.x2apic_msrs_to_vmm),
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
@@ -162,11 +167,30 @@ impl<S: FrameSource> GuestState<S> {
         VmExit::Hypercall { nr: self.registers.rax }
     }
 
+    /// Makes an external interrupt pending, or hands over the one that the VMM's interrupt controller sends now.
+    pub(crate) fn inject_interrupt(&mut self, vector: u8) {
+        if let Pending::InterruptWindow = self.pending {
+            self.pending = Pending::None;
+            self.events.deliver_acknowledged(vector);
+        } else {
+            self.interrupts.request(vector);
+            self.events.wake();
+        }
+    }
+
+    /// Whether something would end a HLT of the guest, if its RFLAGS.IF is this.
+    pub(crate) fn would_wake(&self, interrupts_enabled: bool) -> bool {
+        self.events.would_wake(interrupts_enabled, &self.interrupts)
+    }
+
     /// Takes in what other CPUs sent; true when somebody wants `run` to come back.
     #[cold]
     pub(crate) fn read_mail(&mut self) -> bool {
         let mail = self.handle.take();
-        self.events.queue_interrupts(&mail.interrupts);
+        self.interrupts.request_all(&mail.interrupts);
+        if self.interrupts.any() {
+            self.events.wake();
+        }
         if mail.nmi {
             self.events.queue_nmi();
         }

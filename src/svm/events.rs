@@ -6,7 +6,7 @@ use crate::{
     frame::FrameSource,
     guest::{
         debug,
-        events::{Event, Readiness},
+        events::{Event, InterruptSource, Plan, Readiness},
         state::DEBUG_RESET,
     },
     spec::{
@@ -42,26 +42,27 @@ const WINDOW: VirtualInterruptControl = VirtualInterruptControl::V_IRQ.with(Virt
 impl<S: FrameSource> SvmVcpu<S> {
     /// Injects what is due, and asks for the windows that the rest needs.
     #[cold]
-    pub(super) fn plan_events(&mut self) -> Option<Event> {
+    pub(super) fn plan_events(&mut self) -> Plan {
         let priority = self.vmcb.virtual_interrupt().v_tpr();
-        self.guest.events.set_task_priority(priority);
+        self.guest.interrupts.set_task_priority(priority);
         self.notice_nmi_return();
-        let plan = self.guest.events.plan(Readiness {
+        let ready = Readiness {
             interrupts_enabled: self.rflags().contains(Rflags::IF),
             shadow: self.vmcb.interrupt_shadow().contains(InterruptShadow::INTERRUPT_SHADOW),
             nmi_blocked: self.nmi != NmiState::Open,
-        });
+        };
+        let plan = self.guest.events.plan(ready, &mut self.guest.interrupts);
         if let Some(event) = &plan.inject {
             self.inject(event);
         }
         self.set_interrupt_window(plan.interrupt_window);
         // While interrupts wait for a lower CR8. While the window is open it does no harm, and one emulator dies of a write of
         // CR8 with V_IRQ set.
-        self.set_intercept_cr(InterceptCr::CR8_WRITE, plan.interrupt_window || self.guest.events.held_back());
+        self.set_intercept_cr(InterceptCr::CR8_WRITE, plan.interrupt_window || self.guest.interrupts.any());
         if plan.nmi_window {
             self.open_nmi_window();
         }
-        plan.inject
+        plan
     }
 
     fn set_interrupt_window(&mut self, open: bool) {

@@ -339,7 +339,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn hlt(&mut self, exit: OnExit<payloads::Hlt>) -> Outcome {
-        if self.guest.events.any() && self.guest.events.would_wake(self.rflags().contains(Rflags::IF)) {
+        if self.guest.events.any() && self.guest.would_wake(self.rflags().contains(Rflags::IF)) {
             return self.skip(exit, Expected::Hlt);
         }
         self.leave_with_skip(exit, Expected::Hlt, VmExit::Halt)

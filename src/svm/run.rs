@@ -87,7 +87,13 @@ impl<S: FrameSource> SvmVcpu<S> {
                     self.leave(VmExit::Shutdown);
                     return;
                 }
-                injected = self.plan_events();
+                let plan = self.plan_events();
+                if plan.tell_vmm {
+                    self.guest.pending = Pending::InterruptWindow;
+                    self.leave(VmExit::InterruptWindow);
+                    return;
+                }
+                injected = plan.inject;
             }
             self.vmcb.set_rax(self.guest.registers.rax);
             if self.vmcb.clean_bits() == CleanBits::ALL {

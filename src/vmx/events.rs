@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     frame::FrameSource,
-    guest::events::{Event, Readiness},
+    guest::events::{Event, Plan, Readiness},
     spec::{
         intel::{
             controls::PrimaryControls,
@@ -29,17 +29,18 @@ const SHADOW: InterruptibilityState =
 impl<S: FrameSource> VmxVcpu<S> {
     /// Injects what is due, and asks for the windows that the rest needs.
     #[inline(never)]
-    pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>) -> Option<Event> {
+    pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>) -> Plan {
         let mut state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
         if self.skipped && state.intersects(SHADOW) {
             state.remove(SHADOW);
             vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state);
         }
-        let plan = self.guest.events.plan(Readiness {
+        let ready = Readiness {
             interrupts_enabled: vmcs.read(GUEST_RFLAGS).contains(Rflags::IF),
             shadow: state.intersects(SHADOW),
             nmi_blocked: state.contains(InterruptibilityState::BLOCKING_BY_NMI),
-        });
+        };
+        let plan = self.guest.events.plan(ready, &mut self.guest.interrupts);
         if let Some(event) = &plan.inject {
             self.inject(vmcs, event);
         }
@@ -52,7 +53,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             primary.insert(PrimaryControls::INTERRUPT_WINDOW_EXITING);
         }
         self.write_primary(vmcs, primary);
-        plan.inject
+        plan
     }
 
     /// The window is open: no more exits for it.

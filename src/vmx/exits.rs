@@ -217,7 +217,7 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Option<VmExit> {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
-        if self.guest.events.any() && self.guest.events.would_wake(enabled()) {
+        if self.guest.events.any() && self.guest.would_wake(enabled()) {
             return self.skipped(exit);
         }
         self.leave_with_skip(exit, VmExit::Halt)
@@ -246,11 +246,11 @@ impl<S: FrameSource> VmxVcpu<S> {
                 if value > 0xf {
                     return self.raise(Event::general_protection());
                 }
-                self.guest.events.set_task_priority(value as u8);
+                self.guest.interrupts.set_task_priority(value as u8);
                 self.skipped(exit)
             }
             (CrAccessType::MOV_FROM_CR, 8) => {
-                self.write_register(vmcs, register, self.guest.events.task_priority().into());
+                self.write_register(vmcs, register, self.guest.interrupts.task_priority().into());
                 self.skipped(exit)
             }
             (CrAccessType::CLTS, _) => {

@@ -61,7 +61,13 @@ impl<S: FrameSource> VmxVcpu<S> {
                 if self.guest.events.is_shutdown() {
                     return VmExit::Shutdown;
                 }
-                injected = self.plan_events(vmcs);
+                let plan = self.plan_events(vmcs);
+                if plan.tell_vmm {
+                    self.keep_skip(vmcs);
+                    self.guest.pending = Pending::InterruptWindow;
+                    return VmExit::InterruptWindow;
+                }
+                injected = plan.inject;
             }
             if self.forget_nested {
                 self.forget_nested_now();

@@ -201,9 +201,16 @@ impl<S: FrameSource> VmxVcpu<S> {
         &mut self.cpuid
     }
 
-    /// Makes an external interrupt pending.
+    /// Makes an external interrupt pending; as the answer to [`VmExit::InterruptWindow`] it is delivered at once, whatever CR8
+    /// says.
     pub fn inject_interrupt(&mut self, vector: u8) {
-        self.guest.events.queue_interrupt(vector);
+        self.guest.inject_interrupt(vector);
+    }
+
+    /// Makes the current or next run come back with [`VmExit::InterruptWindow`] when the guest can take an external
+    /// interrupt.
+    pub fn request_interrupt_window(&mut self) {
+        self.guest.events.request_interrupt_window();
     }
 
     /// Makes an NMI pending.
@@ -218,7 +225,7 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
     pub fn has_pending_event(&self) -> bool {
-        self.guest.handle.has_mail() || self.guest.events.would_wake(true)
+        self.guest.handle.has_mail() || self.guest.would_wake(true)
     }
 
     /// Sets RAX, where a hypercall's result is expected.

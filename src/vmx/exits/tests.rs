@@ -85,7 +85,7 @@ fn everything_that_a_cpu_may_report_has_an_answer() {
             assert_in_map(ExitReason(reason as u16), &exit);
         }
         if vcpu.guest.events.any() {
-            let _ = vcpu.plan_events(&vmcs);
+            vcpu.plan_events(&vmcs);
         }
     }
 }
@@ -137,7 +137,7 @@ fn a_rejected_register_faults_without_moving() {
     assert!(matches!(outcome, Some(VmExit::MsrWrite { msr: 0x1234, value: 7 })));
     vcpu.reject().expect("an access waits");
     assert_eq!(vcpu.guest.skip, 0);
-    assert_eq!(vcpu.plan_events(&vmcs), Some(Event::general_protection()));
+    assert_eq!(vcpu.plan_events(&vmcs).inject, Some(Event::general_protection()));
     assert!(vcpu.reject().is_err());
 }
 
@@ -232,10 +232,10 @@ fn an_interrupted_delivery_goes_first() {
         .with_vector(2)
         .with_interruption_type(InterruptionType::NMI);
     put(&vmcs, IDT_VECTORING_INFORMATION, vectoring.bits().into());
-    vcpu.guest.events.queue_interrupt(0x40);
+    vcpu.guest.inject_interrupt(0x40);
     assert!(matches!(exit(&mut vcpu, &vmcs, ExitReason::EPT_VIOLATION), Some(VmExit::NestedPageFault(_))));
     assert!(vmcs.read(GUEST_INTERRUPTIBILITY_STATE).is_empty());
-    let injected = vcpu.plan_events(&vmcs).expect("the NMI");
+    let injected = vcpu.plan_events(&vmcs).inject.expect("the NMI");
     assert_eq!(injected.kind, InterruptionType::NMI);
     let information = vmcs.read(VM_ENTRY_INTERRUPTION_INFORMATION);
     assert!(information.contains(EntryInterruptionInformation::VALID));
@@ -246,12 +246,12 @@ fn an_interrupted_delivery_goes_first() {
 fn real_mode_pushes_no_error_code() {
     let (mut vcpu, vmcs) = vcpu();
     vcpu.guest.events.raise(Event::general_protection());
-    assert!(vcpu.plan_events(&vmcs).is_some());
+    assert!(vcpu.plan_events(&vmcs).inject.is_some());
     let deliver = EntryInterruptionInformation::DELIVER_ERROR_CODE;
     assert!(!vmcs.read(VM_ENTRY_INTERRUPTION_INFORMATION).contains(deliver));
     in_long_mode(&mut vcpu, &vmcs);
     vcpu.guest.events.raise(Event::general_protection());
-    assert!(vcpu.plan_events(&vmcs).is_some());
+    assert!(vcpu.plan_events(&vmcs).inject.is_some());
     assert!(vmcs.read(VM_ENTRY_INTERRUPTION_INFORMATION).contains(deliver));
 }
 
