@@ -12,6 +12,7 @@
     .set EFER_LONG,        0x00000900   # LME, NXE
     .set CODE_SELECTOR,    8
     .set DATA_SELECTOR,    16
+    .set HEAP_END,         0x01000000   # see memory.rs
 
     .section .boot, "ax"
     .code32
@@ -29,7 +30,7 @@ multiboot_header:
     .long multiboot_header
     .long _image_start
     .long _image_data_end
-    .long _image_end
+    .long HEAP_END                      # the loader puts modules behind the heap
     .long _start
 
 boot:

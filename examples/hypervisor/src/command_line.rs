@@ -8,6 +8,8 @@ pub struct Request {
     pub action: Action,
     /// `cpus=N`: how many CPUs there are.
     pub cpus: usize,
+    /// `host_memory=MIB`: where the memory ends that the image may use, whatever the loader says; in bytes.
+    pub host_memory: Option<usize>,
 }
 
 /// What to do.
@@ -19,22 +21,56 @@ pub enum Action {
     List,
     /// `bench`, or `scenario=bench`: measure.
     Bench,
+    /// `guest`: run what the loader's module holds as a guest; see [`machine`](crate::machine).
+    Guest(Settings),
+}
+
+/// The words that describe a guest's machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `memory=MIB`: how much memory it has; in bytes.
+    pub memory: usize,
+    /// `vcpus=N`: how many vCPUs.
+    pub vcpus: usize,
+    /// `cpus=N`: how many CPUs the host has.
+    pub cpus: usize,
+    /// `tsc_khz=N`: the rate of the host's time-stamp counter; measured when it is not said.
+    pub tsc_khz: Option<u64>,
+    /// `timeout=SECONDS`: how long the guest may run, by its own clock.
+    pub timeout: Option<u64>,
 }
 
 /// Reads a command line.
 pub fn parse(line: &'static str) -> Request {
-    let mut request = Request { action: Action::Run("all"), cpus: 1 };
+    const MIB: usize = 1 << 20;
+    let mut action = Action::Run("all");
+    let mut guest = false;
+    let mut host_memory = None;
+    let mut settings = Settings { memory: 256 * MIB, vcpus: 1, cpus: 1, tsc_khz: None, timeout: None };
     for word in line.split_ascii_whitespace() {
         match word.split_once('=') {
-            None if word == "list" => request.action = Action::List,
-            None if word == "bench" => request.action = Action::Bench,
-            None if word == "all" => request.action = Action::Run("all"),
-            Some(("scenario", "list")) => request.action = Action::List,
-            Some(("scenario", "bench")) => request.action = Action::Bench,
-            Some(("scenario", names)) => request.action = Action::Run(names),
-            Some(("cpus", count)) => request.cpus = count.parse().unwrap_or(1),
+            None if word == "list" => action = Action::List,
+            None if word == "bench" => action = Action::Bench,
+            None if word == "all" => action = Action::Run("all"),
+            None if word == "guest" => guest = true,
+            Some(("scenario", "list")) => action = Action::List,
+            Some(("scenario", "bench")) => action = Action::Bench,
+            Some(("scenario", names)) => action = Action::Run(names),
+            Some(("cpus", count)) => settings.cpus = count.parse().unwrap_or(1),
+            Some(("vcpus", count)) => settings.vcpus = count.parse().unwrap_or(0),
+            Some(("memory", size)) => {
+                settings.memory = size.parse::<usize>().map_or(0, |size| size.saturating_mul(MIB))
+            }
+            Some(("host_memory", size)) => {
+                host_memory = size.parse::<usize>().ok().map(|size| size.saturating_mul(MIB))
+            }
+            Some(("tsc_khz", rate)) => settings.tsc_khz = rate.parse().ok(),
+            Some(("timeout", seconds)) => settings.timeout = seconds.parse().ok(),
             _ => {}
         }
     }
-    request
+    if guest {
+        action = Action::Guest(settings);
+    }
+    Request { action, cpus: settings.cpus, host_memory }
 }

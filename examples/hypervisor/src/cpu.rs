@@ -44,6 +44,12 @@ pub fn take_pending_interrupts() {
     unsafe { asm!("sti", "nop", "nop", "cli", options(nostack)) };
 }
 
+/// Stops this CPU until the next interrupt, which is handled.
+pub fn wait_for_interrupt() {
+    // SAFETY: as above; STI's shadow covers the HLT, so no interrupt comes between the two.
+    unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
 /// Stops this CPU for good.
 pub fn stop() -> ! {
     loop {

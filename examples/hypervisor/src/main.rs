@@ -16,6 +16,7 @@ mod guests;
 mod heap;
 mod interrupts;
 mod logger;
+mod machine;
 mod memory;
 mod memory_functions;
 mod panic;
@@ -34,7 +35,9 @@ use command_line::Action;
 extern "C" fn first_cpu(magic: u32, information: u32) -> ! {
     serial::init();
     // SAFETY: straight from the loader.
-    let request = command_line::parse(unsafe { boot::command_line(magic, information) });
+    let handed_over = unsafe { boot::read(magic, information) };
+    let request = command_line::parse(handed_over.command_line);
+    memory::init(request.host_memory.unwrap_or(handed_over.memory_end), &handed_over.occupied);
     // SAFETY: once, in this order, before any other CPU runs.
     unsafe {
         interrupts::init();
@@ -42,6 +45,9 @@ extern "C" fn first_cpu(magic: u32, information: u32) -> ! {
         heap::init();
     }
     logger::init();
+    if let Action::Guest(settings) = request.action {
+        machine::run(&settings, handed_over.module);
+    }
     match act(request) {
         Ok(()) => end::success(),
         Err(reason) => end::failure(format_args!("{reason}")),
@@ -71,7 +77,7 @@ fn act(request: command_line::Request) -> Result<(), String> {
             Some(reason) => println!("no bench: {reason}"),
             None => bench::run().map_err(|error| error.to_string())?,
         },
-        Action::List => {}
+        Action::List | Action::Guest(_) => {}
     }
     for number in 1..smp::count() {
         smp::on(number, virtualization::disable).map_err(|error| error.to_string())?;

@@ -1,0 +1,156 @@
+//! The devices, where they are, and how their interrupt lines are connected.
+
+use x86_vcpu::Width;
+
+use super::End;
+use super::clock::Clock;
+use super::pic::{self, Pics};
+use super::pit::{self, Pit};
+use super::rtc::{self, Rtc};
+use super::serial::{self, Serial};
+
+/// `isa-debug-exit` of QEMU: a write ends the guest.
+const EXIT_PORT: u16 = 0xF4;
+const KEYBOARD_COMMAND: u16 = 0x64;
+const PULSE_RESET: u8 = 0xFE;
+const RESET_CONTROL: u16 = 0xCF9;
+const RESET_NOW: u8 = 1 << 2;
+const PCI_ADDRESS: u16 = 0xCF8;
+/// Delays of old drivers write here.
+const DELAY_PORT: u16 = 0x80;
+
+const TIMER_LINE: u8 = 0;
+
+/// How often the host's serial port is looked after, in Hz.
+const SERIAL_RATE: u64 = 100;
+/// How long it is not while there is something to send: two dozen bytes at 115200 baud.
+const SEND_RATE: u64 = 500;
+
+/// All devices.
+pub struct Board {
+    clock: Clock,
+    pub pics: Pics,
+    pit: Pit,
+    rtc: Rtc,
+    serial: Serial,
+    pci_address: u32,
+    delay: u8,
+    next_exchange: u64,
+    /// Set when the guest has ended itself.
+    pub end: Option<End>,
+}
+
+impl Board {
+    /// The devices after reset.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            pics: Pics::default(),
+            pit: Pit::new(clock),
+            rtc: Rtc::default(),
+            serial: Serial::default(),
+            pci_address: 0,
+            delay: 0,
+            next_exchange: 0,
+            end: None,
+        }
+    }
+
+    /// Lets the devices do what is due, and says when something is due again.
+    pub fn advance(&mut self, now: u64) -> u64 {
+        if self.pit.take_interrupt(now) {
+            // The output is low for a moment, or half a period, and rises.
+            self.set_line(TIMER_LINE, false);
+            self.set_line(TIMER_LINE, true);
+        }
+        if now >= self.next_exchange {
+            self.serial.exchange();
+            self.update_serial();
+            let rate = if self.serial.has_output() { SEND_RATE } else { SERIAL_RATE };
+            self.next_exchange = now + self.clock.hz / rate;
+        }
+        self.pit.next_interrupt(now).map_or(self.next_exchange, |next| next.min(self.next_exchange))
+    }
+
+    /// Sends what the guest has written.
+    pub fn drain(&mut self) {
+        self.serial.drain();
+    }
+
+    fn set_line(&mut self, line: u8, high: bool) {
+        self.pics.set_line(line, high);
+    }
+
+    fn update_serial(&mut self) {
+        let level = self.serial.interrupt();
+        self.set_line(serial::LINE, level);
+    }
+
+    /// A port is read. Where no device is, all bits are 1.
+    pub fn port_read(&mut self, port: u16, width: Width, now: u64) -> u32 {
+        match (port, width) {
+            (PCI_ADDRESS, Width::Dword) => self.pci_address,
+            (_, Width::Byte) => self.read_byte(port, now).into(),
+            _ => {
+                let mut value = 0;
+                for index in (0..width.bytes() as u16).rev() {
+                    value = value << 8 | u32::from(self.read_byte(port.wrapping_add(index), now));
+                }
+                value
+            }
+        }
+    }
+
+    /// A port is written.
+    pub fn port_write(&mut self, port: u16, width: Width, data: u32, now: u64) {
+        match (port, width) {
+            (EXIT_PORT, _) => self.end = Some(End::ExitPort(data)),
+            (PCI_ADDRESS, Width::Dword) => self.pci_address = data,
+            (_, Width::Byte) => self.write_byte(port, data as u8, now),
+            _ => {
+                for index in 0..width.bytes() as u16 {
+                    self.write_byte(port.wrapping_add(index), (data >> (8 * index)) as u8, now);
+                }
+            }
+        }
+    }
+
+    fn read_byte(&mut self, port: u16, now: u64) -> u8 {
+        match port {
+            0x20 | 0x21 | 0xA0 | 0xA1 | pic::EDGE_LEVEL | 0x4D1 => self.pics.read(port),
+            0x40..=0x43 | pit::SPEAKER_PORT => self.pit.read(port, now),
+            rtc::INDEX_PORT | rtc::DATA_PORT => self.rtc.read(port),
+            0x3F8..=0x3FF => {
+                let value = self.serial.read(port);
+                self.update_serial();
+                value
+            }
+            DELAY_PORT => self.delay,
+            _ => 0xFF,
+        }
+    }
+
+    fn write_byte(&mut self, port: u16, value: u8, now: u64) {
+        match port {
+            0x20 | 0x21 | 0xA0 | 0xA1 | pic::EDGE_LEVEL | 0x4D1 => self.pics.write(port, value),
+            0x40..=0x43 | pit::SPEAKER_PORT => self.pit.write(port, value, now),
+            rtc::INDEX_PORT | rtc::DATA_PORT => self.rtc.write(port, value),
+            0x3F8..=0x3FF => {
+                self.serial.write(port, value);
+                self.update_serial();
+            }
+            DELAY_PORT => self.delay = value,
+            KEYBOARD_COMMAND if value == PULSE_RESET => self.end = Some(End::Reset),
+            RESET_CONTROL if value & RESET_NOW != 0 => self.end = Some(End::Reset),
+            _ => {}
+        }
+    }
+
+    /// Device memory is read. Where no device is, all bits are 1.
+    pub fn mmio_read(&mut self, _address: u64, width: Width) -> u64 {
+        width.mask()
+    }
+
+    /// Device memory is written.
+    pub fn mmio_write(&mut self, _address: u64, _width: Width, _data: u64) {}
+}

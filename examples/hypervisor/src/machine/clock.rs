@@ -1,0 +1,71 @@
+//! The time of the guest's machine: everything that counts is derived from the time-stamp counter of the host, which the guest
+//! reads too, so that no two of its clocks ever disagree.
+
+use crate::cpu::{in8, out8, timestamp};
+
+/// The rate of the 8254's clock, in Hz.
+pub const PIT_HZ: u64 = 1_193_182;
+
+/// How the time-stamp counter relates to seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    /// The counter's rate in Hz.
+    pub hz: u64,
+    /// What it was when the machine was switched on.
+    pub start: u64,
+}
+
+impl Clock {
+    /// Starts now; measures the rate unless it is given.
+    pub fn new(tsc_khz: Option<u64>) -> Self {
+        let hz = match tsc_khz {
+            Some(khz) if khz > 0 => khz.saturating_mul(1000),
+            _ => measure(),
+        };
+        Self { hz: hz.max(1_000_000), start: timestamp() }
+    }
+
+    /// How often something with this rate has counted at `now`.
+    pub fn ticks(&self, now: u64, rate: u64) -> u64 {
+        (u128::from(now.saturating_sub(self.start)) * u128::from(rate) / u128::from(self.hz)) as u64
+    }
+
+    /// When something with this rate will have counted so often.
+    pub fn when(&self, ticks: u64, rate: u64) -> u64 {
+        let passed = (u128::from(ticks) * u128::from(self.hz)).div_ceil(u128::from(rate));
+        self.start.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+/// Measures the counter against channel 2 of the host's 8254.
+fn measure() -> u64 {
+    const CONTROL: u16 = 0x43;
+    const CHANNEL_2: u16 = 0x42;
+    const GATE: u16 = 0x61;
+    /// Channel 2, low byte then high byte, mode 0: its output rises when it has counted down.
+    const ONE_SHOT: u8 = 0b1011_0000;
+    const GATE_ON: u8 = 1;
+    const SPEAKER_ON: u8 = 2;
+    const OUTPUT: u8 = 1 << 5;
+    /// About 10 ms.
+    const COUNT: u16 = 11_932;
+    /// A machine without one must not hang here.
+    const PATIENCE: u32 = 100_000_000;
+
+    // SAFETY: the channel drives the speaker only, which is off; nobody else in the image uses it.
+    unsafe {
+        let gate = in8(GATE) & !(GATE_ON | SPEAKER_ON);
+        out8(GATE, gate | GATE_ON);
+        out8(CONTROL, ONE_SHOT);
+        out8(CHANNEL_2, COUNT as u8);
+        out8(CHANNEL_2, (COUNT >> 8) as u8);
+        let start = timestamp();
+        for _ in 0..PATIENCE {
+            if in8(GATE) & OUTPUT != 0 {
+                break;
+            }
+        }
+        let passed = timestamp() - start;
+        (u128::from(passed) * u128::from(PIT_HZ) / u128::from(COUNT)) as u64
+    }
+}

@@ -1,0 +1,103 @@
+//! The guest's physical memory.
+//!
+//! | guest-physical | what |
+//! |---|---|
+//! | 0 | memory |
+//! | A0000h | nothing: where a PC has its display and its adapters' ROMs |
+//! | E0000h | memory, told to the guest as firmware's: tables |
+//! | 1 MiB | memory up to the size that was asked for |
+//!
+//! It is one block of the host's memory, of which the part behind the hole's addresses is not used.
+
+use alloc::format;
+use alloc::string::String;
+use core::ops::Range;
+use core::ptr;
+
+use memory_addr::PhysAddr;
+use x86_vcpu::nested::{MemoryType, NestedTable, Permissions};
+use x86_vcpu::nested_format;
+
+use crate::memory::{self, FRAME_SIZE};
+
+/// Where nothing is.
+pub const HOLE: Range<u64> = 0xA_0000..0xE_0000;
+/// What is firmware's.
+pub const FIRMWARE: Range<u64> = 0xE_0000..0x10_0000;
+/// Where memory above 1 MiB begins.
+pub const HIGH: u64 = 0x10_0000;
+/// The least and the most memory that a guest may have.
+const SMALLEST: usize = 2 << 20;
+const LARGEST: usize = 3 << 30;
+const LARGE_PAGE: usize = 2 << 20;
+
+/// The memory, and the table through which the CPU finds it.
+pub struct GuestMemory {
+    table: NestedTable,
+    address: usize,
+    size: usize,
+}
+
+// SAFETY: the block is its own, and is used through `&mut`, or by guests.
+unsafe impl Send for GuestMemory {}
+
+impl GuestMemory {
+    /// Memory of zeros.
+    pub fn new(size: usize) -> Result<Self, String> {
+        if !(SMALLEST..=LARGEST).contains(&size) {
+            return Err(format!("a guest has from {} to {} MiB of memory", SMALLEST >> 20, LARGEST >> 20));
+        }
+        let address = memory::allocate_aligned(size / FRAME_SIZE, LARGE_PAGE / FRAME_SIZE).ok_or_else(|| {
+            format!("too little memory: the guest needs {} MiB, {} are free", size >> 20, memory::free_bytes() >> 20)
+        })?;
+        // SAFETY: the block is ours.
+        unsafe { (address as *mut u8).write_bytes(0, size) };
+        let map = || {
+            let mut table = NestedTable::new(nested_format()?)?;
+            for range in [0..HOLE.start, FIRMWARE.start..size as u64] {
+                let host = PhysAddr::from(address + range.start as usize);
+                let length = range.end - range.start;
+                table.map(range.start, host, length, Permissions::ALL, MemoryType::WriteBack)?;
+            }
+            Ok(table)
+        };
+        let table = map().map_err(|error: x86_vcpu::Error| format!("{error}"))?;
+        Ok(Self { table, address, size })
+    }
+
+    /// The root of the nested page table.
+    pub fn root(&self) -> PhysAddr {
+        self.table.root()
+    }
+
+    /// Where the memory ends.
+    pub fn end(&self) -> u64 {
+        self.size as u64
+    }
+
+    /// Whether there is memory.
+    pub fn contains(&self, address: u64) -> bool {
+        address < self.end() && !HOLE.contains(&address)
+    }
+
+    /// Writes to the guest's memory, all of it above [`HIGH`] or all below [`HOLE`] or within [`FIRMWARE`].
+    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), String> {
+        let end = address.checked_add(bytes.len() as u64).filter(|end| *end <= self.end());
+        let end = end.ok_or_else(|| {
+            format!("too little memory: {} MiB do not reach to {address:#x} + {:#x}", self.size >> 20, bytes.len())
+        })?;
+        if address < HOLE.end && end > HOLE.start {
+            return Err(format!("there is no memory at {address:#x} + {:#x}", bytes.len()));
+        }
+        let target = (self.address + address as usize) as *mut u8;
+        // SAFETY: inside the block, which is ours; no guest runs yet, and a package is elsewhere.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };
+        Ok(())
+    }
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        memory::free_frames(self.address, self.size / FRAME_SIZE);
+    }
+}
