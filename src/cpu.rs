@@ -6,7 +6,10 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    spec::x86::{cpuid::CpuidLeaf, registers::Cpuid1Ebx},
+};
 
 /// How many CPUs may be enabled at a time.
 pub const MAX_CPUS: usize = 256;
@@ -89,7 +92,6 @@ fn find(id: u64) -> Option<CpuIndex> {
 }
 
 /// EAX, EBX, ECX and EDX of a leaf of this CPU; zeros where it has no such leaf, since some CPUs answer with another one's.
-#[cfg(feature = "vmx")]
 pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     use raw_cpuid::native_cpuid::cpuid_count;
     // The first leaf of a range names its last one.
@@ -102,9 +104,12 @@ pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
 
 /// The APIC id of this CPU, plus one so that 0 can mean "none".
 fn current_apic_id() -> u64 {
-    let cpuid = raw_cpuid::CpuId::new();
-    let extended =
-        cpuid.get_extended_topology_info().and_then(|mut levels| levels.next()).map(|level| level.x2apic_id());
-    let id = extended.or_else(|| cpuid.get_feature_info().map(|info| u32::from(info.initial_local_apic_id())));
-    u64::from(id.unwrap_or(0)) + 1
+    let [_, logical_processors, _, x2apic_id] = cpuid(CpuidLeaf::TOPOLOGY.0, 0);
+    let id = if logical_processors != 0 {
+        x2apic_id
+    } else {
+        let [_, ebx, ..] = cpuid(CpuidLeaf::FEATURES.0, 0);
+        Cpuid1Ebx::from_bits(ebx).initial_apic_id().into()
+    };
+    u64::from(id).wrapping_add(1)
 }

@@ -24,9 +24,9 @@ impl Width {
 
     /// A mask of the bits that such an access moves.
     pub const fn mask(self) -> u64 {
-        // A table: shorter than computing it.
-        const MASKS: [u64; 9] = [0, 0xff, 0xffff, 0, 0xffff_ffff, 0, 0, 0, u64::MAX];
-        MASKS[self as usize]
+        // A table: shorter than computing it. It has 16 entries so that no index needs a check.
+        const MASKS: [u64; 16] = [0, 0xff, 0xffff, 0, 0xffff_ffff, 0, 0, 0, u64::MAX, 0, 0, 0, 0, 0, 0, 0];
+        MASKS[self as usize & 15]
     }
 
     /// The width of so many bytes, if there is one.

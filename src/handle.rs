@@ -48,7 +48,7 @@ pub(crate) struct CpuTag(usize);
 
 impl From<CpuIndex> for CpuTag {
     fn from(cpu: CpuIndex) -> Self {
-        Self(cpu.number() + 1)
+        Self(cpu.number().wrapping_add(1))
     }
 }
 

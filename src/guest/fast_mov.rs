@@ -97,7 +97,7 @@ pub(crate) fn decode(
     } else {
         address_32_64(bytes, &mut at, modrm, rex, registers)
     };
-    let length = at + immediate;
+    let length = at.wrapping_add(immediate);
     if length > available.min(super::decode::MAX_LENGTH) {
         return None;
     }
@@ -108,7 +108,7 @@ pub(crate) fn decode(
     let operation = if immediate != 0 {
         MovOperation::StoreImmediate(match immediate {
             1 => byte(at).into(),
-            2 => u16::from_le_bytes([byte(at), byte(at + 1)]).into(),
+            2 => u16::from_le_bytes([byte(at), byte(at.wrapping_add(1))]).into(),
             _ => dword(bytes, at) as u64,
         })
     } else {
@@ -124,26 +124,28 @@ pub(crate) fn decode(
 /// A signed displacement or immediate of 32 bits.
 #[inline]
 fn dword(bytes: &[u8; 32], at: usize) -> i64 {
-    let byte = |at: usize| bytes[at & 31];
-    i32::from_le_bytes([byte(at), byte(at + 1), byte(at + 2), byte(at + 3)]).into()
+    let byte = |more: usize| bytes[at.wrapping_add(more) & 31];
+    i32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]).into()
 }
 
 /// The displacement that `mode` says, and `at` behind it.
 #[inline]
 fn displacement(bytes: &[u8; 32], at: &mut usize, mode: u8, large: usize) -> i64 {
+    let start = *at;
+    let byte = |more: usize| bytes[start.wrapping_add(more) & 31];
     match mode {
         0 => 0,
         1 => {
-            *at += 1;
-            i64::from(bytes[(*at - 1) & 31] as i8)
+            *at = start.wrapping_add(1);
+            i64::from(byte(0) as i8)
         }
         _ if large == 2 => {
-            *at += 2;
-            i64::from(i16::from_le_bytes([bytes[(*at - 2) & 31], bytes[(*at - 1) & 31]]))
+            *at = start.wrapping_add(2);
+            i64::from(i16::from_le_bytes([byte(0), byte(1)]))
         }
         _ => {
-            *at += 4;
-            dword(bytes, *at - 4)
+            *at = start.wrapping_add(4);
+            dword(bytes, start)
         }
     }
 }
@@ -178,7 +180,7 @@ fn address_32_64(
     let (mode, rm) = (modrm >> 6, modrm & 7);
     if rm == 4 {
         let sib = bytes[*at & 31];
-        *at += 1;
+        *at = at.wrapping_add(1);
         let index = RegisterIndex::new(sib >> 3 & 7 | rex << 2 & 8);
         // No index is encoded as RSP.
         let scaled = if index == RegisterIndex::RSP { 0 } else { registers.get(index) << (sib >> 6) };

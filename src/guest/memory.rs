@@ -163,9 +163,11 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
             let at = self.locate(want, gpa)?;
             let length = bytes.len().min(in_page(gpa));
             let (now, rest) = bytes.split_at_mut(length);
-            for (offset, byte) in now.iter_mut().enumerate() {
+            let mut at = at;
+            for byte in now {
                 // SAFETY: `locate` found memory at `at` that the guest may read, to the end of its page.
-                *byte = unsafe { at.wrapping_add(offset).read_volatile() };
+                *byte = unsafe { at.read_volatile() };
+                at = at.wrapping_add(1);
             }
             bytes = rest;
             gpa = gpa.wrapping_add(length as u64);
@@ -182,10 +184,12 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
             let at = self.locate_for_write(gpa)?;
             let length = bytes.len().min(in_page(gpa));
             let (now, rest) = bytes.split_at(length);
-            for (offset, byte) in now.iter().enumerate() {
+            let mut at = at;
+            for byte in now {
                 // SAFETY: `locate_for_write` found memory that the guest may write, to the end of its page. The host
                 // holds no references to guest memory.
-                unsafe { at.wrapping_add(offset).write_volatile(*byte) };
+                unsafe { at.write_volatile(*byte) };
+                at = at.wrapping_add(1);
             }
             bytes = rest;
             gpa = gpa.wrapping_add(length as u64);

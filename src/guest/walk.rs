@@ -116,6 +116,12 @@ struct Found {
     leaf: u64,
 }
 
+/// A mask of so many bits, below 64.
+#[inline(always)]
+fn low_bits(count: u32) -> u64 {
+    1u64.wrapping_shl(count).wrapping_sub(1)
+}
+
 /// No guest-physical address.
 const NOWHERE: u64 = u64::MAX;
 
@@ -179,7 +185,7 @@ impl Paging {
         let mut table = self.cr3 & ADDRESS;
         let mut shift = if self.cr4.contains(Cr4::LA57) { 48 } else { 39 };
         // The bits of the address that are still to be used, at the top.
-        let mut index = linear << (64 - 9 - shift);
+        let mut index = linear.wrapping_shl(64 - 9 - shift);
         loop {
             let Some(entry) = memory.read_entry(table | (index >> 52 & 0xff8)) else { return NOWHERE };
             // Reserved bits are not asked for: with one, the CPU would not have come here.
@@ -191,11 +197,11 @@ impl Paging {
                 return table | linear & 0xfff;
             }
             if entry & LARGE != 0 {
-                let offset = (1 << shift) - 1;
+                let offset = low_bits(shift);
                 return if shift > 30 { NOWHERE } else { table & !offset | linear & offset };
             }
             index <<= 9;
-            shift -= 9;
+            shift = shift.wrapping_sub(9);
         }
     }
 
@@ -275,7 +281,7 @@ impl Paging {
         let mut all = u64::MAX;
         let mut shift = top;
         loop {
-            let at = table | (linear >> shift & 0x1ff) << 3;
+            let at = table | (linear.wrapping_shr(shift) & 0x1ff) << 3;
             let entry = memory.read_u64(at)?;
             if entry & PRESENT == 0 {
                 return Err(self.fault(linear, access, PageFaultErrorCode::empty()));
@@ -294,10 +300,10 @@ impl Paging {
             }
             if !leaf {
                 table = entry & ADDRESS;
-                shift -= 9;
+                shift = shift.wrapping_sub(9);
                 continue;
             }
-            let offset = (1 << shift) - 1;
+            let offset = low_bits(shift);
             if shift != 12 {
                 // Levels 4 and 5 have no leaves: the bit is reserved there. In a leaf the address bits below its size are
                 // reserved, except the lowest, which is PAT.

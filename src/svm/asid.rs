@@ -64,9 +64,9 @@ impl State {
     /// The next identifier when there are `count` of them, of which 0 is the host's; and the state after.
     fn take(self, count: u32) -> (u32, Self) {
         if self.next != 0 && self.next < count {
-            (self.next, Self { next: self.next + 1, ..self })
+            (self.next, Self { next: self.next.wrapping_add(1), ..self })
         } else {
-            (1, Self { generation: self.generation + 1, next: 2 })
+            (1, Self { generation: self.generation.wrapping_add(1), next: 2 })
         }
     }
 }

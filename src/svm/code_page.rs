@@ -59,8 +59,8 @@ impl CodePage {
     ) -> Result<(Option<u8>, Self), WalkFault> {
         let found = code.decode(|bytes, size| skip_length(bytes, size, expected).ok_or(DecodeError::Truncated))?;
         let gpa = code.paging.translate(&mut code.memory, code.at.linear, LinearAccess::Done)?;
-        let offset = code.at.linear % PAGE;
-        let host = code.memory.code_at(gpa - offset)?;
-        Ok((found.ok(), Self { linear: code.at.linear - offset, cr3: code.paging.cr3, host }))
+        let page = |address: u64| address & !(PAGE - 1);
+        let host = code.memory.code_at(page(gpa))?;
+        Ok((found.ok(), Self { linear: page(code.at.linear), cr3: code.paging.cr3, host }))
     }
 }

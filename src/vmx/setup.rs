@@ -379,11 +379,11 @@ impl<S: FrameSource> VmxVcpu<S> {
 /// The base in the 16-byte TSS descriptor that `selector` names.
 fn tss_base(gdt: DescriptorTable, selector: u16) -> Result<u64> {
     let offset = u64::from(selector & !7);
-    if selector & 4 != 0 || offset + 15 > u64::from(gdt.limit) {
+    if selector & 4 != 0 || offset.wrapping_add(15) > u64::from(gdt.limit) {
         return Err(Error::BadState("the host's task register does not point into its GDT"));
     }
     // SAFETY: the descriptor lies inside the host's GDT, which is mapped and stays as it is while it is in use.
-    let [low, high] = unsafe { ((gdt.base + offset) as *const [u64; 2]).read_unaligned() };
+    let [low, high] = unsafe { (gdt.base.wrapping_add(offset) as *const [u64; 2]).read_unaligned() };
     // SDM volume 3, "Format of TSS and LDT Descriptors in 64-bit Mode": base bits 15:0 and 23:16 in bits 39:16, 31:24 in
     // bits 63:56, 63:32 in the upper half.
     Ok(low.get_bits(16..40) | low.get_bits(56..64) << 24 | high << 32)

@@ -10,6 +10,7 @@ mod goals;
 mod image;
 mod log;
 mod machines;
+mod panic_free;
 mod progress;
 mod repo;
 mod report;

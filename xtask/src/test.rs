@@ -8,6 +8,7 @@ mod machine;
 mod numbers;
 mod outside;
 mod packages;
+mod panic_free;
 
 use std::time::Instant;
 
@@ -57,6 +58,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let mut checks = host::checks();
     checks.extend(outside::checks());
     checks.extend(packages::checks());
+    checks.extend(panic_free::checks());
     checks.extend(atlas::checks());
     checks.extend(audit::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));

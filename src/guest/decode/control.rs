@@ -58,11 +58,11 @@ impl ControlAccess {
                     6 => Self::Lmsw(operand),
                     _ => return None,
                 };
-                (access, 2 + modrm.length)
+                (access, modrm.length.wrapping_add(2))
             }
             _ => return None,
         };
-        let length = usize::from(prefixes.length) + length;
+        let length = length.wrapping_add(prefixes.length.into());
         if length > MAX_LENGTH { None } else { Some((access, length as u8)) }
     }
 }

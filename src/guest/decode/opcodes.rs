@@ -190,7 +190,7 @@ impl MmioInstruction {
             return self.decode_without_modrm(&mut decoder, kind, width);
         }
         let raw = RawModRm::read(given, decoder.at);
-        decoder.at += raw.length(prefixes.address_size(code));
+        decoder.at = decoder.at.wrapping_add(raw.length(prefixes.address_size(code)));
         if raw.is_register() {
             return Err(decoder.refusal());
         }
@@ -234,11 +234,12 @@ impl MmioInstruction {
         self.place = Place::String;
         if matches!(kind, Kind::LoadDirect | Kind::StoreDirect) {
             self.place = Place::Direct(u64::from_le_bytes(decoder.bytes.bytes(decoder.at)));
-            decoder.at += match decoder.prefixes.address_size(decoder.code) {
+            let length = match decoder.prefixes.address_size(decoder.code) {
                 AddressSize::Bits16 => 2,
                 AddressSize::Bits32 => 4,
                 AddressSize::Bits64 => 8,
             };
+            decoder.at = decoder.at.wrapping_add(length);
         }
         self.length = decoder.at as u8;
         decoder.finish()
@@ -334,7 +335,7 @@ impl Decoder<'_> {
     #[inline(always)]
     fn byte(&mut self) -> u8 {
         let byte = self.bytes.byte(self.at);
-        self.at += 1;
+        self.at = self.at.wrapping_add(1);
         byte
     }
 
@@ -361,7 +362,7 @@ impl Decoder<'_> {
     /// A sign-extended constant of that width; those of 64 bits are written with 32.
     fn immediate(&mut self, width: Width) -> i32 {
         let bytes = u64::from_le_bytes(self.bytes.bytes(self.at));
-        self.at += width.min(Width::Dword).bytes();
+        self.at = self.at.wrapping_add(width.min(Width::Dword).bytes());
         match width {
             Width::Byte => i32::from(bytes as i8),
             Width::Word => i32::from(bytes as i16),

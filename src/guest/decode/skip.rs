@@ -187,17 +187,17 @@ fn general_length(bytes: &[u8], code: CodeSize, expected: Expected) -> Option<u8
             if modrm.reg != reg || register && !register_too {
                 return None;
             }
-            2 + modrm.length
+            modrm.length.wrapping_add(2)
         }
         (Form::Invpcid, [0x0f, 0x38, 0x82, operand @ ..]) => {
             let modrm = ModRm::parse(operand, prefixes, code)?;
             if matches!(modrm.rm, RegisterOrMemory::Register(_)) {
                 return None;
             }
-            3 + modrm.length
+            modrm.length.wrapping_add(3)
         }
         _ => return None,
     };
-    let length = usize::from(prefixes.length) + length;
+    let length = length.wrapping_add(prefixes.length.into());
     if length > MAX_LENGTH { None } else { u8::try_from(length).ok() }
 }

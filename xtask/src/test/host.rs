@@ -10,13 +10,14 @@ use crate::toolchain;
 
 /// The workspaces, each with its own lock file and settings, and what of them `cargo fmt` is told to look at: `--all`
 /// follows path dependencies out of a workspace.
-const WORKSPACES: [(&str, &str); 6] = [
+const WORKSPACES: [(&str, &str); 7] = [
     (".", "--all"),
     (image::DIRECTORY, "--package hypervisor --package rom --package percpu"),
     ("compat", "--all"),
     ("tests/outside/core", ""),
     ("tests/outside/custom", ""),
     ("tests/outside/default", ""),
+    ("tests/outside/panic_free", ""),
 ];
 
 /// The feature sets that must build without a warning. The flag says which are part of `--quick`.
