@@ -87,8 +87,10 @@ impl Measure<'_> {
             image,
             command_line: "bench",
             cpus: 1,
-            limit: self.machines.limit(),
+            memory: emulator::MEMORY,
+            limit: Some(self.machines.limit()),
             directory: self.repo.scratch(&format!("runs/bench-{}-{build}", machine.name))?,
+            guest: None,
         };
         let ended = emulator::boot(&boot, self.emulators, &mut |line| bar.set_message(line.to_owned()));
         bar.finish_and_clear();

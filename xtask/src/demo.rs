@@ -73,8 +73,10 @@ impl Show<'_> {
             image: self.image,
             command_line: &format!("scenario={scenario}"),
             cpus: self.machines.cpus(scenario),
-            limit: self.machines.limit(),
+            memory: emulator::MEMORY,
+            limit: Some(self.machines.limit()),
             directory: self.repo.scratch(&format!("runs/demo-{}-{scenario}", machine.name))?,
+            guest: None,
         };
         let ended = emulator::boot(&boot, self.emulators, &mut |line| {
             if let Some(text) = log::guest_line(line) {

@@ -1,13 +1,16 @@
 //! Booting the image: one run of one emulator.
 
 mod bochs;
+mod multiboot;
 mod qemu;
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,10 +28,33 @@ pub struct Boot<'a> {
     /// The image's command line, without the number of CPUs.
     pub command_line: &'a str,
     pub cpus: u32,
-    pub limit: Duration,
+    /// MiB of memory.
+    pub memory: u32,
+    pub limit: Option<Duration>,
     /// Holds the emulator's files; what is in it is overwritten.
     pub directory: PathBuf,
+    /// With a guest from files: then COM1 is the guest's, and the log is on COM2.
+    pub guest: Option<Guest<'a>>,
 }
+
+/// What a boot with a guest from files has besides.
+pub struct Guest<'a> {
+    /// The bytes of the file [`PACKAGE`], which is in the directory of the boot already.
+    pub package_size: u32,
+    /// Where somebody waits for COM1 to connect.
+    pub console: SocketAddr,
+    /// Becomes true when the user has had enough.
+    pub stop: &'a AtomicBool,
+}
+
+/// The memory that the scenarios are content with, in MiB.
+pub const MEMORY: u32 = 256;
+/// The guest's files, in the directory of the boot.
+pub const PACKAGE: &str = "package.cpio";
+/// Where a module lies in Bochs. QEMU puts it behind the image.
+pub const PACKAGE_ADDRESS: u32 = multiboot::MODULE;
+/// The image's log, in the directory of the boot.
+const LOG: &str = "serial.log";
 
 /// How a run ended.
 pub struct Ended {
@@ -47,11 +73,13 @@ pub enum Status {
     Stopped(String),
     /// The time limit was reached.
     TimedOut,
+    /// The user ended it.
+    Interrupted,
 }
 
 /// Boots, shows each line of the serial log to `on_line` as it comes, and waits for the end.
 pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -> Result<Ended> {
-    let serial = boot.directory.join("serial.log");
+    let serial = boot.directory.join(LOG);
     fs::create_dir_all(&boot.directory).with_context(|| format!("cannot create {}", boot.directory.display()))?;
     File::create(&serial)?;
     let command_line = format!("{} cpus={}", boot.command_line, boot.cpus);
@@ -60,15 +88,18 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
         Emulator::Qemu => qemu::command(boot, &command_line, emulators)?,
     };
     let started = Instant::now();
-    let (exit, log) = follow(&mut command, &boot.directory, &serial, started + boot.limit, on_line)?;
+    let (end, log) = follow(&mut command, boot, &serial, on_line)?;
     let emulator = boot.machine.emulator;
-    let status = match exit.map(|exit| (exit.code(), exit.signal())) {
-        None => Status::TimedOut,
-        Some((Some(code), _)) if emulator == Emulator::Bochs => bochs::status(code),
-        Some((Some(code), _)) => qemu::status(code),
-        Some((None, signal)) => {
-            Status::Stopped(format!("{} was ended by signal {}", emulator.name(), signal.unwrap_or_default()))
-        }
+    let status = match end {
+        Followed::TimedOut => Status::TimedOut,
+        Followed::Interrupted => Status::Interrupted,
+        Followed::Ended(exit) => match (exit.code(), exit.signal()) {
+            (Some(code), _) if emulator == Emulator::Bochs => bochs::status(code),
+            (Some(code), _) => qemu::status(code),
+            (None, signal) => {
+                Status::Stopped(format!("{} was ended by signal {}", emulator.name(), signal.unwrap_or_default()))
+            }
+        },
     };
     let status = match status {
         Status::Stopped(why) if Log::parse(&log).result.is_none() => {
@@ -95,42 +126,63 @@ fn is_complaint(line: &str) -> bool {
         || line.starts_with("qemu-system") && !line.contains("TCG doesn't support")
 }
 
-/// Runs the emulator and reads the serial log while it grows. There is no exit status when the time limit was reached.
+/// What the emulator's process did.
+enum Followed {
+    Ended(ExitStatus),
+    TimedOut,
+    Interrupted,
+}
+
+/// Runs the emulator and reads the log while it grows.
 fn follow(
     command: &mut Command,
-    directory: &Path,
+    boot: &Boot,
     serial: &Path,
-    deadline: Instant,
     on_line: &mut dyn FnMut(&str),
-) -> Result<(Option<ExitStatus>, String)> {
-    let output = File::create(directory.join("output.txt"))?;
-    let mut child = command
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        .spawn()
-        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+) -> Result<(Followed, String)> {
+    let output = File::create(boot.directory.join("output.txt"))?;
+    command.current_dir(&boot.directory).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    let deadline = boot.limit.map(|limit| Instant::now() + limit);
+    let mut child = Running::start(command)?;
     let mut file = File::open(serial)?;
     let mut bytes = Vec::new();
     let mut shown = 0;
-    loop {
-        let ended = child.try_wait()?;
+    let end = loop {
+        let ended = child.0.try_wait()?;
         file.read_to_end(&mut bytes)?;
         while let Some(length) = bytes[shown..].iter().position(|byte| *byte == b'\n') {
             on_line(&String::from_utf8_lossy(&bytes[shown..shown + length]));
             shown += length + 1;
         }
-        if ended.is_some() {
-            return Ok((ended, String::from_utf8_lossy(&bytes).into_owned()));
+        if let Some(status) = ended {
+            break Followed::Ended(status);
         }
-        if Instant::now() >= deadline {
-            // SIGKILL: Bochs does not end on SIGTERM.
-            child.kill()?;
-            child.wait()?;
-            return Ok((None, String::from_utf8_lossy(&bytes).into_owned()));
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break Followed::TimedOut;
+        }
+        if boot.guest.as_ref().is_some_and(|guest| guest.stop.load(Ordering::Relaxed)) {
+            break Followed::Interrupted;
         }
         thread::sleep(Duration::from_millis(10));
+    };
+    Ok((end, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// An emulator that does not outlive the value.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Result<Running> {
+        let child = command.spawn();
+        Ok(Running(child.with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SIGKILL: Bochs does not end on SIGTERM. Both fail only when the process has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -100,6 +100,9 @@ pub enum Expected<'a> {
     Skipped,
 }
 
+/// How the names of Bochs' AMD models start.
+const AMD: [&str; 7] = ["amd_", "athlon64", "turion64", "phenom", "zambezi", "trinity", "ryzen"];
+
 /// What a machine is used for.
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -112,7 +115,8 @@ pub enum Use {
 impl Machine {
     /// A machine that no file lists, for `cargo xtask run`.
     pub fn unlisted(emulator: Emulator, model: &str) -> Machine {
-        let vendor = if emulator == Emulator::Bochs { Vendor::Vmx } else { Vendor::Svm };
+        let amd = AMD.iter().any(|name| model.starts_with(name));
+        let vendor = if emulator == Emulator::Bochs && !amd { Vendor::Vmx } else { Vendor::Svm };
         Machine {
             name: model.into(),
             emulator,

@@ -7,15 +7,18 @@ mod demo;
 mod emulator;
 mod flat;
 mod goals;
+mod guest;
 mod image;
 mod log;
 mod machines;
+mod models;
 mod panic_free;
 mod progress;
 mod repo;
 mod report;
 mod rom;
 mod run;
+mod run_guest;
 mod setup;
 mod size;
 mod test;
@@ -64,21 +67,9 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         cost_json: Option<PathBuf>,
     },
-    /// Boot one scenario and show its raw log
-    Run {
-        /// Its name; or `all`, `list` (the names), `bench`, `bench-count` (the counting build's bench)
-        #[arg(long, value_name = "NAME")]
-        scenario: String,
-        /// Where: bochs[:MODEL], qemu[:MODEL], or a name of tests/machine/machines.toml
-        #[arg(long, value_name = "EMULATOR[:MODEL]", default_value = "bochs")]
-        on: String,
-        /// Host CPUs
-        #[arg(long, default_value_t = 1)]
-        cpus: u32,
-        /// Seconds until the emulator is killed
-        #[arg(long, default_value_t = 60)]
-        limit: u64,
-    },
+    /// Boot a kernel from a file as a guest, or one scenario of the image
+    #[command(after_help = guest::end::STATUSES)]
+    Run(run::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -86,7 +77,11 @@ fn main() -> ExitCode {
         return code;
     }
     let cli = Cli::parse();
-    let done = repo::Repo::find().and_then(|repo| match cli.command {
+    let repo = match repo::Repo::find() {
+        Ok(repo) => repo,
+        Err(error) => return failed(&error),
+    };
+    let done = match cli.command {
         Task::Demo => demo::demo(&repo),
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
         Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
@@ -94,14 +89,16 @@ fn main() -> ExitCode {
             let good = bench::bench(&repo, json.as_deref(), on.as_deref());
             good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
         }
-        Task::Run { scenario, on, cpus, limit } => run::run(&repo, &run::Wanted { scenario, on, cpus, limit }),
-    });
+        Task::Run(arguments) => return run::main(&repo, arguments),
+    };
     match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
 }

@@ -1,26 +1,92 @@
-//! `cargo xtask run`: one boot, its raw log.
+//! `cargo xtask run`: one boot: of a scenario, with its raw log, or of a guest from a file.
 
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use clap::{ArgGroup, Args};
 
 use crate::emulator::{self, Boot, Status};
+use crate::guest::end::NOT_STARTED;
+use crate::guest::memory::Mebibytes;
+use crate::guest::package::{Files, Module};
 use crate::image::{self, Variant};
 use crate::log::Log;
 use crate::machines::{Emulator, Machine, Machines};
 use crate::progress::Progress;
 use crate::repo::Repo;
-use crate::setup;
+use crate::{models, run_guest, setup};
 
 /// The arguments.
-pub struct Wanted {
-    pub scenario: String,
-    pub on: String,
-    pub cpus: u32,
-    pub limit: u64,
+#[derive(Args)]
+#[command(group(ArgGroup::new("what").required(true)))]
+pub struct Arguments {
+    /// A Linux bzImage or a multiboot 1 image; its COM1 is this terminal
+    #[arg(long, value_name = "FILE", group = "what")]
+    guest: Option<PathBuf>,
+    /// Linux' initial RAM disk
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    initrd: Option<PathBuf>,
+    /// A multiboot module; its command line may follow the name: "FILE WORDS"
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    module: Vec<Module>,
+    /// The guest's command line
+    #[arg(long, value_name = "WORDS", conflicts_with = "scenario", allow_hyphen_values = true)]
+    cmdline: Option<String>,
+    /// The guest's memory: 64, 64M, 1G; 256M when not given
+    #[arg(long, value_name = "SIZE", conflicts_with = "scenario")]
+    memory: Option<Mebibytes>,
+    /// A scenario: its name; or `all`, `list` (the names), `bench`, `bench-count` (the counting build's bench)
+    #[arg(long, value_name = "NAME", group = "what")]
+    scenario: Option<String>,
+    /// Where: bochs[:MODEL], qemu[:MODEL], or a name of tests/machine/machines.toml
+    #[arg(long, value_name = "EMULATOR[:MODEL]", default_value = "bochs")]
+    on: String,
+    /// The guest's CPUs; a scenario's host CPUs
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cpus: u32,
+    /// Seconds until the emulator is killed; without it 60 for a scenario, no limit for a guest
+    #[arg(long, value_name = "SECONDS", alias = "limit")]
+    timeout: Option<u64>,
 }
 
-pub fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
+/// The guest's memory when nobody says how much, in MiB.
+const MEMORY: Mebibytes = Mebibytes(256);
+/// The seconds that a scenario gets.
+const LIMIT: u64 = 60;
+
+/// Does what the arguments want, and gives the exit status.
+pub fn main(repo: &Repo, arguments: Arguments) -> ExitCode {
+    let Arguments { guest, initrd, module, cmdline, memory, scenario, on, cpus, timeout } = arguments;
+    let (done, failure) = match (guest, scenario) {
+        (Some(kernel), _) => {
+            let files = Files { kernel, initrd, modules: module, command_line: cmdline.unwrap_or_default() };
+            let wanted = run_guest::Wanted { files, memory: memory.unwrap_or(MEMORY), cpus, on, limit: timeout };
+            (run_guest::run(repo, &wanted).map(ExitCode::from), ExitCode::from(NOT_STARTED))
+        }
+        (None, scenario) => {
+            let scenario = scenario.unwrap_or_default();
+            let wanted = Wanted { scenario, on, cpus, limit: timeout.unwrap_or(LIMIT) };
+            let status = |good| if good { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+            (run(repo, &wanted).map(status), ExitCode::FAILURE)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        failure
+    })
+}
+
+/// What is wanted of a scenario.
+struct Wanted {
+    scenario: String,
+    on: String,
+    cpus: u32,
+    limit: u64,
+}
+
+fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let machines = Machines::load(repo)?;
     let machine = machine(&machines, &wanted.on)?;
     let progress = Progress::default();
@@ -33,14 +99,17 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
         "bench-count" => (Variant::Counting, "bench".to_owned()),
         scenario => (Variant::Plain, format!("scenario={scenario}")),
     };
+    models::check(&emulators, &machine)?;
     let image = image::build(repo, variant, &progress)?;
     let boot = Boot {
         machine: &machine,
         image: &image,
         command_line: &command_line,
         cpus: wanted.cpus.max(machines.cpus(&wanted.scenario)),
-        limit: Duration::from_secs(wanted.limit),
+        memory: emulator::MEMORY,
+        limit: Some(Duration::from_secs(wanted.limit)),
         directory: repo.scratch("runs/run")?,
+        guest: None,
     };
     let ended = emulator::boot(&boot, &emulators, &mut |line| println!("{line}"))?;
     let result = Log::parse(&ended.log).result;
@@ -54,7 +123,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
 }
 
 /// `bochs`, `qemu`, either with `:MODEL`, or a name of machines.toml.
-fn machine(machines: &Machines, on: &str) -> Result<Machine> {
+pub fn machine(machines: &Machines, on: &str) -> Result<Machine> {
     if let Some(machine) = machines.named(on) {
         return Ok(machine.clone());
     }

@@ -3,7 +3,7 @@
 //! | from | what |
 //! |---|---|
 //! | 8000h | the other CPUs' first instructions, while they start |
-//! | 8F000h | the ROM's information block and the command line |
+//! | 8F000h | in Bochs: the multiboot information block and the command line |
 //! | 1 MiB | the image, with its static data and stacks |
 //! | 8 MiB | the heap ([`heap`](crate::heap)) |
 //! | 16 MiB | frames: the vCPUs' structures, nested page tables, guest memory; and the loader's module somewhere among them |

@@ -5,19 +5,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Boot, Status};
+use super::{Boot, Status, multiboot};
 use crate::machines::Vendor;
 use crate::rom;
 use crate::setup::Emulators;
-
-/// Where the image finds its command line.
-const COMMAND_LINE: u32 = 0x9_0000;
 
 /// Writes the run's files and gives the command that starts it.
 pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result<Command> {
     let program = emulators.bochs.as_ref().context("Bochs is not there")?;
     let directory = &boot.directory;
-    fs::write(directory.join("cmdline.bin"), padded(command_line))?;
+    let module = boot.guest.as_ref().map(|guest| guest.package_size);
+    fs::write(directory.join("boot.bin"), multiboot::information(command_line, boot.memory, module))?;
     fs::write(directory.join("bochsrc"), configuration(boot))?;
     fs::write(directory.join("rc"), orders(boot.machine.vendor))?;
     let mut command = Command::new(program);
@@ -33,14 +31,6 @@ fn orders(vendor: Vendor) -> String {
     "c\n".repeat(stops) + "q\n"
 }
 
-/// The command line as the bytes that are put into memory.
-fn padded(command_line: &str) -> Vec<u8> {
-    let mut bytes = command_line.as_bytes().to_vec();
-    bytes.push(0);
-    bytes.resize(bytes.len().next_multiple_of(512), 0);
-    bytes
-}
-
 /// What a panic does. Bochs calls an SVM guest's triple fault a panic of the CPU, and goes on as it should when told to.
 fn panics(vendor: Vendor, cpus: u32) -> String {
     let mut panics = "action=fatal".to_owned();
@@ -53,18 +43,31 @@ fn panics(vendor: Vendor, cpus: u32) -> String {
 /// The configuration of one run. Sound has its dummy drivers: the thread that mixes for a real one still runs when Bochs 2.7
 /// ends, and one run in a hundred crashes there.
 fn configuration(boot: &Boot) -> String {
-    let (rom, model, cpus) = (boot.image.rom.display(), &boot.machine.model, boot.cpus);
+    let (rom, model, cpus, memory) = (boot.image.rom.display(), &boot.machine.model, boot.cpus, boot.memory);
     let panic = panics(boot.machine.vendor, cpus);
+    let (package, serial) = match &boot.guest {
+        None => (String::new(), "com1: enabled=1, mode=file, dev=serial.log".to_owned()),
+        // The order of the RAM images matters: of the last one all blocks but the first are still without an address.
+        Some(guest) => (
+            format!("optramimage2: file={}, address={:#x}\n", super::PACKAGE, multiboot::MODULE),
+            format!(
+                "com1: enabled=1, mode=socket-client, dev={}\ncom2: enabled=1, mode=file, dev={}",
+                guest.console,
+                super::LOG
+            ),
+        ),
+    };
     format!(
         "config_interface: textconfig\n\
          display_library: term\n\
-         memory: guest=256, host=256\n\
+         memory: guest={memory}, host={memory}\n\
          romimage: file={rom}, address={:#x}\n\
-         optramimage1: file=cmdline.bin, address={COMMAND_LINE:#x}\n\
+         optramimage1: file=boot.bin, address={:#x}\n\
+         {package}\
          magic_break: enabled=1\n\
          cpu: model={model}, count={cpus}, ips=100000000, reset_on_triple_fault=0, ignore_bad_msrs=0\n\
          clock: sync=none, time0=1000000000\n\
-         com1: enabled=1, mode=file, dev=serial.log\n\
+         {serial}\n\
          port_e9_hack: enabled=1\n\
          sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy\n\
          speaker: enabled=0\n\
@@ -73,7 +76,8 @@ fn configuration(boot: &Boot) -> String {
          error: action=report\n\
          info: action=report\n\
          debug: action=ignore\n",
-        rom::BASE
+        rom::BASE,
+        multiboot::ADDRESS
     )
 }
 
@@ -103,13 +107,16 @@ mod tests {
             image: &image,
             command_line: "scenario=real",
             cpus: 2,
-            limit: Duration::from_secs(1),
+            memory: super::super::MEMORY,
+            limit: Some(Duration::from_secs(1)),
             directory: PathBuf::from("/nowhere"),
+            guest: None,
         };
         let text = configuration(&boot);
         for line in [
             "romimage: file=/i/rom.bin, address=0xffe00000",
-            "optramimage1: file=cmdline.bin, address=0x90000",
+            "memory: guest=256, host=256",
+            "optramimage1: file=boot.bin, address=0x8f000",
             "magic_break: enabled=1",
             "panic: action=fatal",
             "clock: sync=none, time0=1000000000",
@@ -128,13 +135,6 @@ mod tests {
         assert_eq!(panics(Vendor::Svm, 2), "action=fatal, CPU0=report, CPU1=report");
         assert_eq!(orders(Vendor::Vmx), "c\nq\n");
         assert!(orders(Vendor::Svm).starts_with("c\nc\n"));
-    }
-
-    #[test]
-    fn the_command_line_ends_in_zero() {
-        assert_eq!(padded("abc").len(), 512);
-        assert_eq!(padded(&"a".repeat(512)).len(), 1024);
-        assert_eq!(padded("abc")[..4], *b"abc\0");
     }
 
     #[test]

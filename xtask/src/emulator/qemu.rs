@@ -18,6 +18,8 @@ pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result
 fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
     let image = boot.image.elf.display().to_string();
     let cpus = boot.cpus.to_string();
+    let memory = boot.memory.to_string();
+    let log = format!("file:{}", super::LOG);
     let arguments = [
         "-machine",
         "q35,accel=tcg",
@@ -26,12 +28,10 @@ fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
         "-smp",
         &cpus,
         "-m",
-        "256",
+        &memory,
         "-display",
         "none",
         "-nodefaults",
-        "-serial",
-        "file:serial.log",
         "-no-reboot",
         "-device",
         "isa-debug-exit,iobase=0xf4,iosize=4",
@@ -41,6 +41,18 @@ fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
         command_line,
     ];
     let mut arguments: Vec<String> = arguments.into_iter().map(String::from).collect();
+    if let Some(guest) = &boot.guest {
+        let console = guest.console;
+        arguments.extend([
+            "-chardev".into(),
+            format!("socket,id=console,host={},port={},nodelay=on", console.ip(), console.port()),
+            "-serial".into(),
+            "chardev:console".into(),
+            "-initrd".into(),
+            super::PACKAGE.into(),
+        ]);
+    }
+    arguments.extend(["-serial".into(), log]);
     if boot.cpus == 1 {
         // One instruction, one tick: runs repeat to the bit and the TSC counts instructions.
         arguments.extend(["-icount".into(), "shift=0,sleep=off".into()]);
@@ -76,8 +88,10 @@ mod tests {
             image: &image,
             command_line: "scenario=real",
             cpus: 1,
-            limit: Duration::from_secs(1),
+            memory: super::super::MEMORY,
+            limit: Some(Duration::from_secs(1)),
             directory: PathBuf::from("/nowhere"),
+            guest: None,
         };
         let line = arguments(&boot, "scenario=real cpus=1").join(" ");
         for part in

@@ -184,8 +184,10 @@ impl Bench<'_> {
             image,
             command_line,
             cpus,
-            limit: self.plan.machines.limit().max(Duration::from_secs(1)),
+            memory: emulator::MEMORY,
+            limit: Some(self.plan.machines.limit().max(Duration::from_secs(1))),
             directory: self.context.repo.scratch(&format!("runs/{name}"))?,
+            guest: None,
         };
         let ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
         bar.finish_and_clear();

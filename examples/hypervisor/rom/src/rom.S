@@ -1,7 +1,7 @@
 # The last 64 KiB of a 2 MiB ROM. The image lies flat at the ROM's start; this code copies it to 1 MiB, which is where
 # it is linked, and enters it there the way a multiboot loader would: 32-bit protected mode, flat segments, EAX the
-# loader's magic, EBX a multiboot information block. The only thing in that block is the command line, which whoever
-# starts the machine has put into RAM.
+# loader's magic, EBX a multiboot information block, which whoever starts the machine has put into RAM, with what it
+# tells of: the command line, the memory, and perhaps one module.
 #
 # Nothing else is set up: no interrupt controller, no PCI, no tables of any kind.
 
@@ -10,7 +10,9 @@
     .set IMAGE_ADDRESS, 0x00100000
     .set IMAGE_LIMIT,   CODE_START - ROM_START
     .set INFO_ADDRESS,  0x0008F000      # the multiboot information block
-    .set COMMAND_LINE,  0x00090000
+    .set HAS_MODULES,   1 << 3          # in its flags
+    .set INFO_MODULES,  24              # in it: the address of the list of modules
+    .set BLOCK,         0x00020000      # what Bochs hands out memory by
 
     .section .rom, "ax"
     .globl reset
@@ -38,14 +40,25 @@ protected:
     mov %eax, %es
     mov %eax, %ss
 
+    # Bochs has read the module's file into its own memory as one piece, but only the first block of it has an address
+    # yet: the others get theirs one after the other when they are first touched. So all of the module is touched from
+    # its start upward, before anything else in memory is.
+    mov $INFO_ADDRESS, %ebx
+    testl $HAS_MODULES, (%ebx)
+    jz 2f
+    mov INFO_MODULES(%ebx), %esi
+    mov (%esi), %edi                    # where the module starts, at the start of a block
+    mov 4(%esi), %ecx                   # and ends
+1:  mov (%edi), %eax
+    add $BLOCK, %edi
+    cmp %ecx, %edi
+    jb 1b
+2:
     mov $ROM_START, %esi
     mov $IMAGE_ADDRESS, %edi
     mov $(IMAGE_LIMIT / 4), %ecx
     rep movsl
 
-    mov $INFO_ADDRESS, %ebx
-    movl $4, (%ebx)                     # flags: there is a command line, and nothing else
-    movl $COMMAND_LINE, 16(%ebx)
     mov $0x2BADB002, %eax               # what a multiboot loader passes
     mov $IMAGE_ADDRESS, %ecx
     jmp *%ecx

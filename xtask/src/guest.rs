@@ -1,0 +1,116 @@
+//! Guests from files: what they consist of, one boot of one, and how it ended.
+
+pub mod console;
+pub mod end;
+pub mod exits;
+pub mod kernel;
+pub mod memory;
+pub mod monitor;
+pub mod package;
+pub mod terminal;
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::emulator::{self, Boot};
+use crate::image::Image;
+use crate::machines::Machine;
+use crate::setup::Emulators;
+use console::Console;
+use end::End;
+use memory::Mebibytes;
+use monitor::{Exits, Monitor};
+use package::Package;
+
+/// What to boot, and where.
+pub struct GuestBoot<'a> {
+    pub machine: &'a Machine,
+    pub image: &'a Image,
+    pub package: &'a Package,
+    pub memory: Mebibytes,
+    /// The guest's; the host has as many.
+    pub cpus: u32,
+    pub limit: Option<Duration>,
+    pub directory: PathBuf,
+    /// Becomes true when the user has had enough.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// How a guest's run ended.
+pub struct GuestEnded {
+    pub end: End,
+    pub exits: Vec<Exits>,
+    /// What the image said.
+    pub log: String,
+    pub time: Duration,
+}
+
+/// The host's memory besides the guest's and its files, in MiB: the image, its heap and frames, and nested page tables.
+const OWN_MEMORY: u32 = 64;
+/// The most that Bochs has, in MiB.
+const MOST_MEMORY: u32 = 2048;
+
+/// Boots a guest. `on_connect` gets the way into its COM1, `on_output` what comes out, `on_line` the image's log.
+pub fn boot(
+    guest: &GuestBoot,
+    emulators: &Emulators,
+    on_connect: impl FnOnce(TcpStream) + Send,
+    on_output: impl FnMut(&[u8]) + Send,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<GuestEnded> {
+    let package = guest.directory.join(emulator::PACKAGE);
+    fs::write(&package, &guest.package.archive).with_context(|| format!("cannot write {}", package.display()))?;
+    let memory = host_memory(guest.package.archive.len(), guest.memory);
+    ensure!(memory <= MOST_MEMORY, "the guest's memory and its files take {memory} MiB; {MOST_MEMORY} are the most");
+    let console = Console::listen()?;
+    let boot = Boot {
+        machine: guest.machine,
+        image: guest.image,
+        command_line: &format!("guest memory={} vcpus={} host_memory={memory}", guest.memory.0, guest.cpus),
+        cpus: guest.cpus,
+        memory,
+        limit: guest.limit,
+        directory: guest.directory.clone(),
+        guest: Some(emulator::Guest {
+            package_size: u32::try_from(guest.package.archive.len())?,
+            console: console.address(),
+            stop: &guest.stop,
+        }),
+    };
+    let done = AtomicBool::new(false);
+    let ended = thread::scope(|scope| {
+        let carrier = scope.spawn(|| console.carry(&done, on_connect, on_output));
+        let ended = emulator::boot(&boot, emulators, on_line);
+        done.store(true, Ordering::Relaxed);
+        let carried = carrier.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the guest's terminal")));
+        ended.and_then(|ended| carried.map(|()| ended))
+    })?;
+    let Monitor { end, exits } = Monitor::parse(&ended.log);
+    Ok(GuestEnded { end: End::of(end, &ended.status), exits, log: ended.log, time: ended.time })
+}
+
+/// The memory of the machine that has such a guest, in MiB.
+fn host_memory(package: usize, guest: Mebibytes) -> u32 {
+    let package = package.div_ceil(1 << 20) as u32;
+    // Page tables for the guest's memory: 1/512 of it and a little.
+    let tables = guest.0 / 256 + 1;
+    ((emulator::PACKAGE_ADDRESS >> 20) + package + guest.0 + OWN_MEMORY + tables).next_multiple_of(16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_a_place() {
+        assert_eq!(host_memory(10 << 20, Mebibytes(256)), 400);
+        assert!(host_memory(1 << 30, Mebibytes(1536)) > MOST_MEMORY);
+    }
+}

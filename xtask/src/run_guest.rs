@@ -1,0 +1,105 @@
+//! `cargo xtask run --guest`: a kernel from a file, its COM1 on our terminal.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::guest::console::{self, Keys};
+use crate::guest::end::End;
+use crate::guest::kernel::Kernel;
+use crate::guest::memory::Mebibytes;
+use crate::guest::package::{Files, Package};
+use crate::guest::terminal::Raw;
+use crate::guest::{self, GuestBoot, exits};
+use crate::image::{self, Variant};
+use crate::machines::Machines;
+use crate::progress::Progress;
+use crate::repo::Repo;
+use crate::{models, run, setup};
+
+/// The arguments.
+pub struct Wanted {
+    pub files: Files,
+    pub memory: Mebibytes,
+    pub cpus: u32,
+    pub on: String,
+    /// Seconds.
+    pub limit: Option<u64>,
+}
+
+/// The most CPUs that the image starts.
+const MOST_CPUS: u32 = 8;
+
+/// Gives the exit status.
+pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
+    ensure!((1..=MOST_CPUS).contains(&wanted.cpus), "a guest can have 1 to {MOST_CPUS} CPUs");
+    let machine = run::machine(&Machines::load(repo)?, &wanted.on)?;
+    let package = Package::read(&wanted.files, wanted.memory)?;
+    let progress = Progress::default();
+    let emulators = setup::emulators(&progress);
+    if !emulators.has(machine.emulator) {
+        bail!(emulators.reason(machine.emulator));
+    }
+    models::check(&emulators, &machine)?;
+    let image = image::build(repo, Variant::Plain, &progress)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let boot = GuestBoot {
+        machine: &machine,
+        image: &image,
+        package: &package,
+        memory: wanted.memory,
+        cpus: wanted.cpus,
+        limit: wanted.limit.map(Duration::from_secs),
+        directory: repo.scratch(&format!("runs/guest-{}", std::process::id()))?,
+        stop: Arc::clone(&stop),
+    };
+    let kind = match &package.kernel {
+        Kernel::Linux(linux) => format!("Linux {}", linux.version.as_deref().unwrap_or("of an unknown version")),
+        Kernel::Multiboot => "a multiboot image".to_owned(),
+    };
+    eprintln!("{}: {kind}, on {} {}", wanted.files.kernel.display(), machine.emulator.name(), machine.model);
+    let terminal = Raw::enter()?;
+    if terminal.is_some() {
+        eprintln!("Ctrl-A x ends it; Ctrl-A Ctrl-A is Ctrl-A");
+    }
+    let keys = terminal.is_some().then(Keys::default);
+    let ended = guest::boot(
+        &boot,
+        &emulators,
+        |way| console::feed(way, keys, move || stop.store(true, Ordering::Relaxed)),
+        |bytes| {
+            // A terminal that is gone does not end the guest; the signal that comes with it does.
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(bytes).and_then(|()| out.flush());
+        },
+        &mut |_| {},
+    )?;
+    drop(terminal);
+    if matches!(ended.end, End::Failed(_) | End::Unhandled(_)) {
+        eprintln!("\nthe end of the image's log:\n{}", tail(&ended.log));
+    }
+    let table = exits::table(&ended.exits);
+    if !table.is_empty() {
+        eprintln!("\n{}", table.trim_end());
+    }
+    eprintln!(
+        "{}, after {:.1} s; the emulator's files are in {}",
+        ended.end,
+        ended.time.as_secs_f32(),
+        boot.directory.display()
+    );
+    Ok(ended.end.status())
+}
+
+/// As much of the image's log as is likely to say why.
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(25)..].join("\n")
+}
