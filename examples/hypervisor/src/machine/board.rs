@@ -3,6 +3,7 @@
 use x86_vcpu::Width;
 
 use super::End;
+use super::acpi::{self, PowerManagement};
 use super::clock::Clock;
 use super::pic::{self, Pics};
 use super::pit::{self, Pit};
@@ -33,6 +34,7 @@ pub struct Board {
     pit: Pit,
     rtc: Rtc,
     serial: Serial,
+    power: PowerManagement,
     pci_address: u32,
     delay: u8,
     next_exchange: u64,
@@ -48,6 +50,7 @@ impl Board {
             pics: Pics::default(),
             pit: Pit::new(clock),
             rtc: Rtc::default(),
+            power: PowerManagement::new(clock),
             serial: Serial::default(),
             pci_address: 0,
             delay: 0,
@@ -90,6 +93,8 @@ impl Board {
     pub fn port_read(&mut self, port: u16, width: Width, now: u64) -> u32 {
         match (port, width) {
             (PCI_ADDRESS, Width::Dword) => self.pci_address,
+            // In one piece, so that it does not move on between its bytes.
+            (acpi::PM_TIMER, Width::Dword) => self.power.timer(now),
             (_, Width::Byte) => self.read_byte(port, now).into(),
             _ => {
                 let mut value = 0;
@@ -125,6 +130,7 @@ impl Board {
                 self.update_serial();
                 value
             }
+            acpi::FIRST_PORT..=acpi::LAST_PORT => self.power.read(port, now),
             DELAY_PORT => self.delay,
             _ => 0xFF,
         }
@@ -138,6 +144,11 @@ impl Board {
             0x3F8..=0x3FF => {
                 self.serial.write(port, value);
                 self.update_serial();
+            }
+            acpi::FIRST_PORT..=acpi::LAST_PORT => {
+                if self.power.write(port, value) {
+                    self.end = Some(End::PowerOff);
+                }
             }
             DELAY_PORT => self.delay = value,
             KEYBOARD_COMMAND if value == PULSE_RESET => self.end = Some(End::Reset),

@@ -3,7 +3,7 @@
 //! | guest-physical | what |
 //! |---|---|
 //! | 0 | memory |
-//! | A0000h | nothing: where a PC has its display and its adapters' ROMs |
+//! | A0000h | nothing: where a PC has its display and its adapters' ROMs; reads as all ones |
 //! | E0000h | memory, told to the guest as firmware's: tables |
 //! | 1 MiB | memory up to the size that was asked for |
 //!
@@ -16,7 +16,7 @@ use core::ptr;
 
 use memory_addr::PhysAddr;
 use x86_vcpu::nested::{MemoryType, NestedTable, Permissions};
-use x86_vcpu::nested_format;
+use x86_vcpu::{Error, PhysFrame, nested_format};
 
 use crate::memory::{self, FRAME_SIZE};
 
@@ -36,6 +36,8 @@ pub struct GuestMemory {
     table: NestedTable,
     address: usize,
     size: usize,
+    /// What is read where nothing is. Guests look through the hole for ROMs, and as a device it would be slow.
+    _nothing: PhysFrame,
 }
 
 // SAFETY: the block is its own, and is used through `&mut`, or by guests.
@@ -52,6 +54,11 @@ impl GuestMemory {
         })?;
         // SAFETY: the block is ours.
         unsafe { (address as *mut u8).write_bytes(0, size) };
+        let failed = |error: Error| format!("{error}");
+        let nothing: PhysFrame = PhysFrame::alloc_zero().map_err(failed)?;
+        let hole = nothing.start_paddr();
+        // SAFETY: the frame is ours.
+        unsafe { (hole.as_usize() as *mut u8).write_bytes(0xFF, FRAME_SIZE) };
         let map = || {
             let mut table = NestedTable::new(nested_format()?)?;
             for range in [0..HOLE.start, FIRMWARE.start..size as u64] {
@@ -59,10 +66,13 @@ impl GuestMemory {
                 let length = range.end - range.start;
                 table.map(range.start, host, length, Permissions::ALL, MemoryType::WriteBack)?;
             }
+            for page in HOLE.step_by(FRAME_SIZE) {
+                table.map(page, hole, FRAME_SIZE as u64, Permissions::READ_EXECUTE, MemoryType::WriteBack)?;
+            }
             Ok(table)
         };
-        let table = map().map_err(|error: x86_vcpu::Error| format!("{error}"))?;
-        Ok(Self { table, address, size })
+        let table = map().map_err(failed)?;
+        Ok(Self { table, address, size, _nothing: nothing })
     }
 
     /// The root of the nested page table.

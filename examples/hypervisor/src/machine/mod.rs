@@ -4,17 +4,18 @@
 //! guest's COM1 is the host's COM1, raw in both directions; what this image itself has to say goes to the host's COM2. Its last
 //! lines there are the counts of exits, one JSON object a line behind `EXITS `, and how the guest ended:
 //!
-//! | `GUEST END reason=… status=…` | |
+//! | `GUEST END reason=…` | |
 //! |---|---|
-//! | `exit-port`, status `(v << 1 \| 1) & 255` | the guest wrote v to port F4h |
-//! | `power-off`, 0 | through ACPI |
-//! | `reset`, 2 | through port CF9h or 64h |
-//! | `triple-fault`, 4 | |
-//! | `halted`, 6 | every vCPU stopped with interrupts off |
-//! | `time-limit`, 8 | the word `timeout=` of the command line |
-//! | `unhandled`, 10 | the guest did something that this machine cannot; the line before says what |
-//! | `refused`, 12 | it was not started; the line before says why |
+//! | `exit-port status=V` | it wrote V to port F4h |
+//! | `power-off` | through ACPI |
+//! | `reset` | through port CF9h or 64h |
+//! | `triple-fault` | |
+//! | `halted` | every vCPU stopped with interrupts off |
+//! | `time-limit` | the word `timeout=` of the command line |
+//! | `unhandled: …` | it did something that this machine cannot |
+//! | `failed: …` | it was not started, or the library failed |
 
+mod acpi;
 mod board;
 mod clock;
 mod loader_linux;
@@ -40,7 +41,7 @@ use crate::cpu::timestamp;
 use crate::{end, logger, println, virtualization};
 
 /// How a guest ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// It wrote this to the exit port.
     ExitPort(u32),
@@ -54,52 +55,34 @@ pub enum End {
     Halted,
     /// Its time is over.
     TimeLimit,
-    /// It did what nobody answers.
-    Unhandled,
-    /// It was not started.
-    Refused,
-}
-
-impl End {
-    fn status(self) -> u8 {
-        match self {
-            Self::ExitPort(value) => (value << 1 | 1) as u8,
-            Self::PowerOff => 0,
-            Self::Reset => 2,
-            Self::TripleFault => 4,
-            Self::Halted => 6,
-            Self::TimeLimit => 8,
-            Self::Unhandled => 10,
-            Self::Refused => 12,
-        }
-    }
+    /// It did what nobody answers; the text says what.
+    Unhandled(String),
+    /// It was not started, or the machine failed; the text says why.
+    Failed(String),
 }
 
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(match self {
-            Self::ExitPort(_) => "exit-port",
-            Self::PowerOff => "power-off",
-            Self::Reset => "reset",
-            Self::TripleFault => "triple-fault",
-            Self::Halted => "halted",
-            Self::TimeLimit => "time-limit",
-            Self::Unhandled => "unhandled",
-            Self::Refused => "refused",
-        })
+        match self {
+            Self::ExitPort(value) => write!(f, "exit-port status={value}"),
+            Self::PowerOff => f.write_str("power-off"),
+            Self::Reset => f.write_str("reset"),
+            Self::TripleFault => f.write_str("triple-fault"),
+            Self::Halted => f.write_str("halted"),
+            Self::TimeLimit => f.write_str("time-limit"),
+            Self::Unhandled(what) => write!(f, "unhandled: {what}"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+        }
     }
 }
 
 /// Runs the module's guest to its end, and ends the image.
 pub fn run(settings: &Settings, module: Option<&'static [u8]>) -> ! {
     crate::serial::move_log_to_com2();
-    let guest_end = start(settings, module).unwrap_or_else(|reason| {
-        println!("error: {reason}");
-        End::Refused
-    });
-    println!("GUEST END reason={guest_end} status={}", guest_end.status());
+    let guest_end = start(settings, module).unwrap_or_else(End::Failed);
+    println!("GUEST END reason={guest_end}");
     match guest_end {
-        End::Refused | End::Unhandled => end::failure(format_args!("{guest_end}")),
+        End::Failed(why) | End::Unhandled(why) => end::failure(format_args!("{why}")),
         _ => end::success(),
     }
 }
@@ -115,7 +98,8 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
     })?;
     let clock = Clock::new(settings.tsc_khz);
     let mut memory = GuestMemory::new(settings.memory)?;
-    let entry = loader_linux::load(&package, &mut memory, None)?;
+    let rsdp = acpi::write_tables(&mut memory, settings.vcpus)?;
+    let entry = loader_linux::load(&package, &mut memory, Some(rsdp))?;
     println!(
         "guest: {} MiB, {} vCPU, TSC {} kHz, kernel of {} bytes",
         settings.memory >> 20,

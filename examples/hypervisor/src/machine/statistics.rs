@@ -80,7 +80,7 @@ impl Statistics {
     pub fn print(&self, vcpu: usize, total: u64) {
         for (name, count) in NAMES.iter().zip(&self.kinds).filter(|(_, count)| count.exits > 0) {
             println!(
-                "EXITS {{\"vcpu\":{vcpu},\"exit\":\"{name}\",\"count\":{},\"instructions\":{}}}",
+                "EXITS {{\"vcpu\":{vcpu},\"reason\":\"{name}\",\"count\":{},\"instructions\":{}}}",
                 count.exits, count.instructions
             );
         }

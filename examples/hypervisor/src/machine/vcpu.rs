@@ -1,6 +1,7 @@
 //! The vCPUs, and the loop that answers what their guests do.
 
 use alloc::collections::BTreeSet;
+use alloc::format;
 use alloc::string::{String, ToString};
 
 use spin::Mutex;
@@ -96,7 +97,7 @@ impl Machine {
         let mut vcpu = self.vcpu(entry)?;
         vcpu.bind()?;
         let end = self.run_bound(&mut vcpu, statistics);
-        if let Ok(End::Unhandled | End::TripleFault) = end {
+        if let Ok(End::Unhandled(_) | End::TripleFault) = end {
             let system = vcpu.system()?;
             println!("{system:x?}");
             println!("{:x?}", vcpu.registers());
@@ -114,7 +115,7 @@ impl Machine {
             let mut due = {
                 let mut board = self.board.lock();
                 let due = board.advance(left);
-                if let Some(end) = board.end {
+                if let Some(end) = board.end.take() {
                     return Ok(end);
                 }
                 if board.pics.wants_attention() {
@@ -156,8 +157,7 @@ impl Machine {
                     }
                     Ok(VmExit::MmioWrite { gpa, width, data }) => self.board.lock().mmio_write(gpa, width, data),
                     answer => {
-                        println!("unhandled: {fault:x?}: {answer:?}");
-                        return Ok(End::Unhandled);
+                        return Ok(End::Unhandled(format!("{fault:x?}: {answer:?}")));
                     }
                 },
                 VmExit::InterruptWindow => {
@@ -185,8 +185,7 @@ impl Machine {
                 VmExit::Interrupted => {}
                 VmExit::Shutdown => return Ok(End::TripleFault),
                 other => {
-                    println!("unhandled: {other:x?}");
-                    return Ok(End::Unhandled);
+                    return Ok(End::Unhandled(format!("{other:x?}")));
                 }
             }
         }
