@@ -47,6 +47,8 @@ pub struct GuestBoot<'a> {
 pub struct GuestEnded {
     pub end: End,
     pub exits: Vec<Exits>,
+    /// All instructions of the run, the guest's own included.
+    pub instructions: u64,
     /// What the image said.
     pub log: String,
     pub time: Duration,
@@ -92,8 +94,8 @@ pub fn boot(
         let carried = carrier.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the guest's terminal")));
         ended.and_then(|ended| carried.map(|()| ended))
     })?;
-    let Monitor { end, exits } = Monitor::parse(&ended.log);
-    Ok(GuestEnded { end: End::of(end, &ended.status), exits, log: ended.log, time: ended.time })
+    let Monitor { end, exits, instructions } = Monitor::parse(&ended.log);
+    Ok(GuestEnded { end: End::of(end, &ended.status), exits, instructions, log: ended.log, time: ended.time })
 }
 
 /// The memory of the machine that has such a guest, in MiB.

@@ -85,7 +85,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
     if matches!(ended.end, End::Failed(_) | End::Unhandled(_)) {
         eprintln!("\nthe end of the image's log:\n{}", tail(&ended.log));
     }
-    let table = exits::table(&ended.exits);
+    let table = exits::table(&ended.exits, ended.instructions);
     if !table.is_empty() {
         eprintln!("\n{}", table.trim_end());
     }

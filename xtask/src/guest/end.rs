@@ -54,14 +54,14 @@ impl End {
             let mut pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
             pairs.find_map(|(name, value)| (name == key).then_some(value))
         };
-        let status = value("status").and_then(|status| status.parse::<u64>().ok());
-        match (value("reason"), status) {
+        match (value("reason"), value("status").and_then(|status| status.parse::<u64>().ok())) {
             (Some("power-off"), _) => End::PowerOff,
             // The port takes wider values as well; a status has eight bits.
             (Some("exit-port"), Some(status)) => End::ExitPort((status & 0xFF) as u8),
             (Some("triple-fault"), _) => End::TripleFault,
             (Some("reset"), _) => End::Reset,
             (Some("halted"), _) => End::Halted,
+            (Some("time-limit"), _) => End::TimedOut,
             (Some("unhandled"), _) => End::Unhandled(detail.into()),
             (Some("failed"), _) => End::Failed(detail.into()),
             _ => End::Failed(format!("the image ended with `{words}`, which is not known")),
@@ -127,7 +127,8 @@ mod tests {
             ("reason=reset", End::Reset, 6),
             ("reason=halted", End::Halted, 8),
             ("reason=unhandled: exit 33 at 0x7c00", End::Unhandled("exit 33 at 0x7c00".into()), 10),
-            ("reason=failed: no memory", End::Failed("no memory".into()), 14),
+            ("reason=time-limit", End::TimedOut, 12),
+            ("reason=failed: no memory: 3", End::Failed("no memory: 3".into()), 14),
         ] {
             assert_eq!(End::parse(words), end, "{words}");
             assert_eq!(end.status(), status, "{words}");

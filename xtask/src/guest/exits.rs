@@ -4,34 +4,26 @@ use std::fmt::Write as _;
 
 use super::monitor::Exits;
 
-/// A table for people, the dearest first; nothing when there are none.
-pub fn table(exits: &[Exits]) -> String {
+/// A table for people, the dearest first, as parts of `all` instructions; nothing when there are no exits.
+pub fn table(exits: &[Exits], all: u64) -> String {
     let mut rows = exits.to_vec();
     rows.sort_by(|a, b| b.instructions.cmp(&a.instructions).then_with(|| a.reason.cmp(&b.reason)));
-    let (count, instructions) = total(&rows);
     let mut text = String::new();
     if rows.is_empty() {
         return text;
     }
-    let _ = writeln!(text, "{:<28}{:>12}{:>16}{:>10}{:>8}", "exit", "count", "instructions", "each", "share");
-    rows.push(Exits { reason: "all".into(), count, instructions });
+    let sum = |of: fn(&Exits) -> u64| exits.iter().map(of).sum();
+    let total = Exits { reason: "all".into(), count: sum(|row| row.count), instructions: sum(|row| row.instructions) };
+    rows.push(total);
+    let _ = writeln!(text, "{:<20}{:>12}{:>16}{:>10}{:>9}", "exit", "count", "instructions", "each", "share");
     for row in &rows {
         let each = row.instructions.checked_div(row.count).unwrap_or(0);
-        let _ = writeln!(
-            text,
-            "{:<28}{:>12}{:>16}{each:>10}{:>7.1}%",
-            row.reason,
-            row.count,
-            row.instructions,
-            share(row.instructions, instructions)
-        );
+        let (count, instructions) = (row.count, row.instructions);
+        let share = share(instructions, all);
+        let _ = writeln!(text, "{:<20}{count:>12}{instructions:>16}{each:>10}{share:>8.2}%", row.reason);
     }
+    let _ = writeln!(text, "instructions: the hypervisor's, outside of the library; share: of all {all} of the run");
     text
-}
-
-/// The sums of counts and instructions.
-pub fn total(exits: &[Exits]) -> (u64, u64) {
-    exits.iter().fold((0, 0), |(count, instructions), row| (count + row.count, instructions + row.instructions))
 }
 
 fn share(part: u64, all: u64) -> f64 {
@@ -48,12 +40,12 @@ mod tests {
 
     #[test]
     fn the_dearest_come_first() {
-        let text = table(&[row("cpuid", 10, 1000), row("out", 4, 3000), row("none", 0, 0)]);
+        let text = table(&[row("cpuid", 10, 1000), row("out", 4, 3000), row("none", 0, 0)], 40_000);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["out", "4", "3000", "750", "75.0%"]);
-        assert_eq!(lines[2], ["cpuid", "10", "1000", "100", "25.0%"]);
-        assert_eq!(lines[3], ["none", "0", "0", "0", "0.0%"]);
-        assert_eq!(lines[4], ["all", "14", "4000", "285", "100.0%"]);
-        assert_eq!(table(&[]), "");
+        assert_eq!(lines[1], ["out", "4", "3000", "750", "7.50%"]);
+        assert_eq!(lines[2], ["cpuid", "10", "1000", "100", "2.50%"]);
+        assert_eq!(lines[3], ["none", "0", "0", "0", "0.00%"]);
+        assert_eq!(lines[4], ["all", "14", "4000", "285", "10.00%"]);
+        assert_eq!(table(&[], 0), "");
     }
 }

@@ -9,34 +9,53 @@ use super::end::End;
 pub struct Monitor {
     /// `GUEST END`, the last one.
     pub end: Option<End>,
-    /// `EXITS`, one a reason.
     pub exits: Vec<Exits>,
+    /// All instructions of all vCPUs from the guest's start to its end, the guest's own included.
+    pub instructions: u64,
 }
 
-/// All exits for one reason.
+/// All exits for one reason, of all vCPUs.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Exits {
-    /// In the library's words.
+    /// In the image's words.
     pub reason: String,
     pub count: u64,
-    /// The hypervisor's instructions (time-stamp counter), of all these exits together.
+    /// What the hypervisor executed for them outside of the library (time-stamp counter).
     pub instructions: u64,
+}
+
+/// A vCPU's whole run.
+#[derive(Deserialize)]
+struct Total {
+    instructions: u64,
 }
 
 impl Monitor {
     pub fn parse(log: &str) -> Monitor {
         let mut monitor = Monitor::default();
         for line in log.lines() {
+            // Lines of JSON that were cut off by the end say nothing.
             if let Some(words) = line.strip_prefix("GUEST END ") {
                 monitor.end = Some(End::parse(words));
             } else if let Some(row) = line.strip_prefix("EXITS ") {
-                // A line that was cut off by the end says nothing.
-                monitor.exits.extend(serde_json::from_str::<Exits>(row));
-            } else if let Some(why) = line.strip_prefix("RESULT: FAILED ") {
+                serde_json::from_str(row).into_iter().for_each(|row| monitor.add(row));
+            } else if let Some(total) = line.strip_prefix("TOTAL ") {
+                monitor.instructions += serde_json::from_str(total).map_or(0, |total: Total| total.instructions);
+            } else if let (Some(why), None) = (line.strip_prefix("RESULT: FAILED "), &monitor.end) {
                 monitor.end = Some(End::Failed(why.into()));
             }
         }
         monitor
+    }
+
+    fn add(&mut self, row: Exits) {
+        match self.exits.iter_mut().find(|known| known.reason == row.reason) {
+            Some(known) => {
+                known.count += row.count;
+                known.instructions += row.instructions;
+            }
+            None => self.exits.push(row),
+        }
     }
 }
 
@@ -46,16 +65,20 @@ mod tests {
 
     #[test]
     fn the_end_and_the_exits_are_found() {
-        let log = "x86_vcpu image: VMX\nGUEST END reason=exit-port status=3\nEXITS {\"reason\":\"cpuid\",\"count\":2,\"instructions\":99}\n\
-            EXITS {\"reas\nRESULT: ok\n";
-        let exits = vec![Exits { reason: "cpuid".into(), count: 2, instructions: 99 }];
-        assert_eq!(Monitor::parse(log), Monitor { end: Some(End::ExitPort(3)), exits });
+        let log = "guest: 256 MiB\nEXITS {\"vcpu\":0,\"reason\":\"halt\",\"count\":2,\"instructions\":99}\nEXITS {\"vcpu\":1,\"reason\":\"halt\",\
+            \"count\":1,\"instructions\":1}\nPORTS {\"vcpu\":0,\"port\":\"0x3f8\",\"count\":1}\nTOTAL {\"vcpu\":0,\"exits\":2,\
+            \"vmm_instructions\":99,\"instructions\":500}\nTOTAL {\"vcpu\":1,\"exits\":1,\"vmm_instructions\":1,\"instructions\":400}\n\
+            GUEST END reason=exit-port status=3\nEXITS {\"reas\nRESULT: ok\n";
+        let exits = vec![Exits { reason: "halt".into(), count: 3, instructions: 100 }];
+        assert_eq!(Monitor::parse(log), Monitor { end: Some(End::ExitPort(3)), exits, instructions: 900 });
         assert_eq!(Monitor::parse(""), Monitor::default());
     }
 
     #[test]
-    fn a_failure_of_the_image_is_the_end() {
-        let log = "GUEST END reason=power-off\nRESULT: FAILED frames are missing\n";
-        assert_eq!(Monitor::parse(log).end, Some(End::Failed("frames are missing".into())));
+    fn what_went_wrong_is_said() {
+        let log = "TOTAL {}\nGUEST END reason=unhandled: NestedPageFault\nRESULT: FAILED unhandled\n";
+        assert_eq!(Monitor::parse(log).end, Some(End::Unhandled("NestedPageFault".into())));
+        let log = "RESULT: FAILED panic at memory.rs\n";
+        assert_eq!(Monitor::parse(log).end, Some(End::Failed("panic at memory.rs".into())));
     }
 }
