@@ -1,9 +1,12 @@
 //! Guests from files: what they consist of, one boot of one, and how it ended.
 
 pub mod console;
+pub mod debian;
 pub mod end;
 pub mod exits;
+pub mod initrd;
 pub mod kernel;
+pub mod linux;
 pub mod memory;
 pub mod monitor;
 pub mod package;

@@ -15,6 +15,7 @@ use crate::repo::Repo;
 pub struct Machines {
     limit: u64,
     pub demo: Demo,
+    pub linux: Linux,
     /// Scenarios that need more than one host CPU.
     cpus: BTreeMap<String, u32>,
     pub machine: Vec<Machine>,
@@ -26,6 +27,13 @@ pub struct Machines {
 pub struct Demo {
     pub scenarios: Vec<String>,
     pub machines: Vec<String>,
+}
+
+/// Debian's kernel as a guest.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linux {
+    pub command_line: String,
 }
 
 /// One emulated machine.

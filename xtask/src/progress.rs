@@ -8,9 +8,16 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 #[derive(Clone, Default)]
 pub struct Progress {
     all: MultiProgress,
+    /// Lines go to standard error: standard output is somebody else's.
+    aside: bool,
 }
 
 impl Progress {
+    /// For commands whose standard output is a guest's.
+    pub fn aside() -> Progress {
+        Progress { aside: true, ..Progress::default() }
+    }
+
     /// Something that takes a while starts.
     pub fn start(&self, what: &str) -> ProgressBar {
         let bar = self.all.add(ProgressBar::new_spinner());
@@ -24,6 +31,6 @@ impl Progress {
 
     /// A line that stays.
     pub fn say(&self, line: &str) {
-        self.all.suspend(|| println!("{line}"));
+        self.all.suspend(|| if self.aside { eprintln!("{line}") } else { println!("{line}") });
     }
 }

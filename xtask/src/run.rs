@@ -22,7 +22,7 @@ use crate::{models, run_guest, setup};
 #[derive(Args)]
 #[command(group(ArgGroup::new("what").required(true)))]
 pub struct Arguments {
-    /// A Linux bzImage or a multiboot 1 image; its COM1 is this terminal
+    /// A Linux bzImage, a multiboot 1 image, or `debian`: Debian's kernel, downloaded; its COM1 is this terminal
     #[arg(long, value_name = "FILE", group = "what")]
     guest: Option<PathBuf>,
     /// Linux' initial RAM disk

@@ -9,12 +9,13 @@ use anyhow::{Result, bail, ensure};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::guest::console::{self, Keys};
+use crate::guest::debian::Debian;
 use crate::guest::end::End;
 use crate::guest::kernel::Kernel;
 use crate::guest::memory::Mebibytes;
 use crate::guest::package::{Files, Package};
 use crate::guest::terminal::Raw;
-use crate::guest::{self, GuestBoot, exits};
+use crate::guest::{self, GuestBoot, exits, linux};
 use crate::image::{self, Variant};
 use crate::machines::Machines;
 use crate::progress::Progress;
@@ -31,15 +32,28 @@ pub struct Wanted {
     pub limit: Option<u64>,
 }
 
+/// In place of a file: Debian's kernel, with an initial RAM disk of our own unless another is given.
+const DEBIAN: &str = "debian";
 /// The most CPUs that the image starts.
 const MOST_CPUS: u32 = 8;
 
 /// Gives the exit status.
 pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
     ensure!((1..=MOST_CPUS).contains(&wanted.cpus), "a guest can have 1 to {MOST_CPUS} CPUs");
-    let machine = run::machine(&Machines::load(repo)?, &wanted.on)?;
-    let package = Package::read(&wanted.files, wanted.memory)?;
-    let progress = Progress::default();
+    let machines = Machines::load(repo)?;
+    let machine = run::machine(&machines, &wanted.on)?;
+    let progress = Progress::aside();
+    let package = if wanted.files.kernel.as_os_str() == DEBIAN && !wanted.files.kernel.exists() {
+        linux::package(
+            &Debian::fetch(repo, &progress)?,
+            repo,
+            &wanted.files,
+            &machines.linux.command_line,
+            wanted.memory,
+        )?
+    } else {
+        Package::read(&wanted.files, wanted.memory)?
+    };
     let emulators = setup::emulators(&progress);
     if !emulators.has(machine.emulator) {
         bail!(emulators.reason(machine.emulator));

@@ -183,12 +183,13 @@ impl Apt {
 /// True when the package lists have a candidate for `package`.
 fn is_known(package: &str) -> bool {
     command::ask(Command::new("apt-cache").args(["policy", package]).env("LC_ALL", "C"))
-        .is_some_and(|text| has_candidate(&text))
+        .is_some_and(|text| candidate(&text).is_some())
 }
 
-/// Reads what `apt-cache policy` says of one package.
-fn has_candidate(policy: &str) -> bool {
-    policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:")).any(|version| version.trim() != "(none)")
+/// The version that would be installed, from what `apt-cache policy` says of one package.
+pub fn candidate(policy: &str) -> Option<String> {
+    let mut versions = policy.lines().filter_map(|line| line.trim().strip_prefix("Candidate:"));
+    versions.next().map(str::trim).filter(|version| *version != "(none)").map(String::from)
 }
 
 #[cfg(test)]
@@ -197,9 +198,9 @@ mod tests {
 
     #[test]
     fn packages_without_candidate_are_unknown() {
-        assert!(has_candidate("bochs:\n  Installed: (none)\n  Candidate: 2.7-1\n"));
-        assert!(!has_candidate("bochs:\n  Installed: (none)\n  Candidate: (none)\n"));
-        assert!(!has_candidate(""));
+        assert_eq!(candidate("bochs:\n  Installed: (none)\n  Candidate: 2.7-1\n").as_deref(), Some("2.7-1"));
+        assert_eq!(candidate("bochs:\n  Installed: (none)\n  Candidate: (none)\n"), None);
+        assert_eq!(candidate(""), None);
     }
 
     #[test]
