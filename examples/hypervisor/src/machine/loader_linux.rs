@@ -13,7 +13,7 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::memory::{FIRMWARE, GuestMemory, HIGH, HOLE};
+use super::memory::{GuestMemory, HIGH, map};
 use super::package::Package;
 use super::vcpu::Entry;
 
@@ -21,8 +21,6 @@ const ZERO_PAGE: u64 = 0x1_0000;
 const COMMAND_LINE: u64 = 0x2_0000;
 /// The most that fits between the command line and the hole.
 const LONGEST_LINE: usize = 0x1_0000;
-/// What lies in the last KiB below the hole on a PC.
-const EXTENDED_BIOS: u64 = 0x9_FC00;
 
 /// Offsets in the zero page, and, from `SETUP_SECTORS` on, in the file as well.
 mod offset {
@@ -51,8 +49,6 @@ mod offset {
 const OLDEST_PROTOCOL: u16 = 0x020A;
 const LOADED_HIGH: u8 = 1 << 0;
 const UNKNOWN_LOADER: u8 = 0xFF;
-const USABLE: u32 = 1;
-const RESERVED: u32 = 2;
 
 /// Whether a file says that it is a Linux kernel.
 pub fn is_linux(file: &[u8]) -> bool {
@@ -60,7 +56,7 @@ pub fn is_linux(file: &[u8]) -> bool {
 }
 
 /// Puts a kernel, its command line and its initial file system into memory.
-pub fn load(package: &Package, memory: &mut GuestMemory, rsdp: Option<u64>) -> Result<Entry, String> {
+pub fn load(package: &Package, memory: &mut GuestMemory, rsdp: u64) -> Result<Entry, String> {
     let file = package.kernel;
     let header = Header(file);
     if header.u16(offset::BOOT_FLAG)? != 0xAA55 {
@@ -116,9 +112,7 @@ pub fn load(package: &Package, memory: &mut GuestMemory, rsdp: Option<u64>) -> R
     page.put(offset::LOADER_TYPE, &[UNKNOWN_LOADER]);
     page.put(offset::CODE32_START, &(address as u32).to_le_bytes());
     page.put(offset::COMMAND_LINE, &(COMMAND_LINE as u32).to_le_bytes());
-    if let Some(rsdp) = rsdp {
-        page.put(offset::ACPI_RSDP, &rsdp.to_le_bytes());
-    }
+    page.put(offset::ACPI_RSDP, &rsdp.to_le_bytes());
     if let Some(initrd) = package.initrd.filter(|initrd| !initrd.is_empty()) {
         let limit = memory.end().min(u64::from(header.u32(offset::INITRD_MAXIMUM)?) + 1);
         let place =
@@ -135,19 +129,14 @@ pub fn load(package: &Package, memory: &mut GuestMemory, rsdp: Option<u64>) -> R
         page.put(offset::INITRD_ADDRESS, &(place as u32).to_le_bytes());
         page.put(offset::INITRD_SIZE, &(initrd.len() as u32).to_le_bytes());
     }
-    let map = [
-        (0, EXTENDED_BIOS, USABLE),
-        (EXTENDED_BIOS, HOLE.start, RESERVED),
-        (FIRMWARE.start, FIRMWARE.end, RESERVED),
-        (HIGH, memory.end(), USABLE),
-    ];
-    for (index, (start, end, kind)) in map.into_iter().enumerate() {
+    let entries = map(memory.end());
+    page.put(offset::E820_COUNT, &[entries.len() as u8]);
+    for (index, (range, kind)) in entries.into_iter().enumerate() {
         let at = offset::E820_TABLE + 20 * index;
-        page.put(at, &start.to_le_bytes());
-        page.put(at + 8, &(end - start).to_le_bytes());
+        page.put(at, &range.start.to_le_bytes());
+        page.put(at + 8, &(range.end - range.start).to_le_bytes());
         page.put(at + 16, &kind.to_le_bytes());
     }
-    page.put(offset::E820_COUNT, &[map.len() as u8]);
     memory.write(ZERO_PAGE, &page.0)?;
 
     Ok(Entry {

@@ -26,10 +26,21 @@ pub const HOLE: Range<u64> = 0xA_0000..0xE_0000;
 pub const FIRMWARE: Range<u64> = 0xE_0000..0x10_0000;
 /// Where memory above 1 MiB begins.
 pub const HIGH: u64 = 0x10_0000;
+/// What lies in the last KiB below the hole on a PC.
+pub const EXTENDED_BIOS: u64 = 0x9_FC00;
 /// The least and the most memory that a guest may have.
 const SMALLEST: usize = 2 << 20;
 const LARGEST: usize = 3 << 30;
 const LARGE_PAGE: usize = 2 << 20;
+
+/// The types of memory, as E820 and multiboot have them.
+const USABLE: u32 = 1;
+const RESERVED: u32 = 2;
+
+/// What a guest is told of memory that ends at `end`: the ranges and their types.
+pub fn map(end: u64) -> [(Range<u64>, u32); 4] {
+    [(0..EXTENDED_BIOS, USABLE), (EXTENDED_BIOS..HOLE.start, RESERVED), (FIRMWARE, RESERVED), (HIGH..end, USABLE)]
+}
 
 /// The memory, and the table through which the CPU finds it.
 pub struct GuestMemory {
@@ -90,15 +101,21 @@ impl GuestMemory {
         address < self.end() && !HOLE.contains(&address)
     }
 
-    /// Writes to the guest's memory, all of it above [`HIGH`] or all below [`HOLE`] or within [`FIRMWARE`].
-    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), String> {
-        let end = address.checked_add(bytes.len() as u64).filter(|end| *end <= self.end());
+    /// Whether there is memory at all of this: an error that says what is missing.
+    pub fn check(&self, address: u64, length: u64) -> Result<(), String> {
+        let end = address.checked_add(length).filter(|end| *end <= self.end());
         let end = end.ok_or_else(|| {
-            format!("too little memory: {} MiB do not reach to {address:#x} + {:#x}", self.size >> 20, bytes.len())
+            format!("too little memory: {} MiB do not reach to {address:#x} + {length:#x}", self.size >> 20)
         })?;
         if address < HOLE.end && end > HOLE.start {
-            return Err(format!("there is no memory at {address:#x} + {:#x}", bytes.len()));
+            return Err(format!("there is no memory at {address:#x} + {length:#x}"));
         }
+        Ok(())
+    }
+
+    /// Writes to the guest's memory.
+    pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), String> {
+        self.check(address, bytes.len() as u64)?;
         let target = (self.address + address as usize) as *mut u8;
         // SAFETY: inside the block, which is ours; no guest runs yet, and a package is elsewhere.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len()) };

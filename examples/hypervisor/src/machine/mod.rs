@@ -19,6 +19,7 @@ mod acpi;
 mod board;
 mod clock;
 mod loader_linux;
+mod loader_multiboot;
 mod memory;
 mod package;
 mod pic;
@@ -99,7 +100,13 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
     let clock = Clock::new(settings.tsc_khz);
     let mut memory = GuestMemory::new(settings.memory)?;
     let rsdp = acpi::write_tables(&mut memory, settings.vcpus)?;
-    let entry = loader_linux::load(&package, &mut memory, Some(rsdp))?;
+    let entry = if loader_linux::is_linux(package.kernel) {
+        loader_linux::load(&package, &mut memory, rsdp)?
+    } else if loader_multiboot::is_multiboot(package.kernel) {
+        loader_multiboot::load(&package, &mut memory)?
+    } else {
+        return Err("the kernel is neither a Linux bzImage nor a multiboot image".into());
+    };
     println!(
         "guest: {} MiB, {} vCPU, TSC {} kHz, kernel of {} bytes",
         settings.memory >> 20,

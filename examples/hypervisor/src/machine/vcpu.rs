@@ -160,6 +160,12 @@ impl Machine {
                         return Ok(End::Unhandled(format!("{fault:x?}: {answer:?}")));
                     }
                 },
+                // The later accesses of an instruction that makes several.
+                VmExit::MmioRead { gpa, width, .. } => {
+                    let value = self.board.lock().mmio_read(gpa, width);
+                    vcpu.complete_read(value)?;
+                }
+                VmExit::MmioWrite { gpa, width, data } => self.board.lock().mmio_write(gpa, width, data),
                 VmExit::InterruptWindow => {
                     let mut board = self.board.lock();
                     if board.pics.wants_attention() {
