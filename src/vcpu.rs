@@ -144,6 +144,35 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => vcpu.set_system(system))
     }
 
+    /// The guest's time-stamp counter as it is now.
+    pub fn tsc(&self) -> u64 {
+        each!(self, vcpu => vcpu.tsc())
+    }
+
+    /// What the CPU adds to its time-stamp counter for the guest. The guest changes it by writing IA32_TSC and IA32_TSC_ADJUST.
+    pub fn tsc_offset(&self) -> u64 {
+        each!(self, vcpu => vcpu.tsc_offset())
+    }
+
+    /// Sets what the CPU adds to its time-stamp counter (after scaling) for the guest; 0 when the vCPU is made.
+    /// IA32_TSC_ADJUST stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when this CPU is not enabled, or the vCPU is bound to another.
+    pub fn set_tsc_offset(&mut self, offset: u64) -> Result {
+        each!(self, vcpu => vcpu.set_tsc_offset(offset))
+    }
+
+    /// Makes the guest's time-stamp counter run at `guest` while the host's runs at `host`, both in the same unit, for instance
+    /// Hz. It goes on from where it is.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when they differ and the CPU has no TSC scaling, [`Error::InvalidInput`] when the ratio cannot be
+    /// expressed, [`Error::BadState`] when this CPU is not enabled, or the vCPU is bound.
+    pub fn set_tsc_frequency(&mut self, guest: u64, host: u64) -> Result {
+        each!(self, vcpu => vcpu.set_tsc_frequency(guest, host))
+    }
+
     /// The policy that answers the guest's CPUID.
     pub fn cpuid(&self) -> &CpuidPolicy {
         each!(self, vcpu => vcpu.cpuid())

@@ -21,5 +21,6 @@ pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod string;
 pub(crate) mod string_io;
+pub(crate) mod tsc;
 pub(crate) mod walk;
 pub(crate) mod xstate;

@@ -43,8 +43,10 @@ pub(crate) enum VendorMsr {
     Efer,
     /// IA32_PAT.
     Pat,
-    /// IA32_TSC, writes alone.
+    /// IA32_TSC. Reads too: one emulator of SVM does not add the offset to them, and RDTSC is what guests use.
     Tsc,
+    /// IA32_TSC_ADJUST.
+    TscAdjust,
 }
 
 /// The registers that the guest reads and writes without an exit: the CPU switches them with the VMCS or VMCB
@@ -61,9 +63,6 @@ pub(crate) const PASS_THROUGH: [Msr; 10] = [
     IA32_CSTAR,
     IA32_FMASK,
 ];
-
-/// The registers that the guest may read without an exit. The time-stamp counter: hardware adds the offset.
-pub(crate) const READ_THROUGH: [Msr; 1] = [IA32_TSC];
 
 /// The guest's registers that live nowhere else.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +86,8 @@ impl MsrState {
             IA32_APIC_BASE => Answer::Value(self.apic_base),
             IA32_EFER => Answer::Vendor(VendorMsr::Efer),
             IA32_PAT => Answer::Vendor(VendorMsr::Pat),
+            IA32_TSC => Answer::Vendor(VendorMsr::Tsc),
+            IA32_TSC_ADJUST => Answer::Vendor(VendorMsr::TscAdjust),
             // "None": no microcode revision, no variable MTRRs, no machine-check banks, no debug features.
             IA32_BIOS_SIGN_ID | IA32_MTRRCAP | IA32_MCG_CAP | IA32_MCG_STATUS | IA32_DEBUGCTL | IA32_PLATFORM_ID => {
                 Answer::Value(0)
@@ -105,6 +106,7 @@ impl MsrState {
             IA32_EFER => Answer::Vendor(VendorMsr::Efer),
             IA32_PAT => Answer::Vendor(VendorMsr::Pat),
             IA32_TSC => Answer::Vendor(VendorMsr::Tsc),
+            IA32_TSC_ADJUST => Answer::Vendor(VendorMsr::TscAdjust),
             // A guest clears the signature before it reads it, and machine-check status when it boots.
             IA32_BIOS_SIGN_ID | IA32_MCG_STATUS | IA32_DEBUGCTL if value == 0 => Answer::Value(0),
             IA32_MISC_ENABLE if value == msrs::MiscEnable::FAST_STRINGS.bits() => Answer::Value(0),

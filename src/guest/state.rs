@@ -7,6 +7,7 @@ use super::{
     events::{Event, Events, InterruptQueue, InterruptSource},
     msr::{EFER_OFFERED, MsrState, UnknownMsr},
     registers::{GuestRegisters, RegisterIndex},
+    tsc::{RatioFormat, Tsc},
     xstate::ExtendedState,
 };
 use crate::{
@@ -69,6 +70,7 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) msrs: MsrState,
     pub(crate) xstate: ExtendedState<S>,
     pub(crate) offered: Offered,
+    pub(crate) tsc: Tsc,
     /// DR0 to DR3, DR6 and DR7 as the guest wrote them. They are kept and read back; breakpoints do not fire yet.
     pub(crate) debug: [u64; 8],
     /// CR2, which the CPU does not switch under VMX.
@@ -89,7 +91,7 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
 }
 
 impl<S: FrameSource> GuestState<S> {
-    pub(crate) fn new(config: VcpuConfig, offered_cr4: Cr4) -> Result<Self> {
+    pub(crate) fn new(config: VcpuConfig, offered_cr4: Cr4, tsc: RatioFormat) -> Result<Self> {
         let xstate = ExtendedState::new()?;
         let mut cr4 = offered_cr4;
         cr4.set(Cr4::OSXSAVE, !xstate.available().is_empty());
@@ -101,6 +103,7 @@ impl<S: FrameSource> GuestState<S> {
             msrs: MsrState::new(config.apic_id == 0, config.unknown_msrs, config.x2apic_msrs_to_vmm),
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
             xstate,
+            tsc: Tsc::new(tsc),
             debug: crate::guest::state::DEBUG_RESET,
             cr2: 0,
             pending: Pending::None,

@@ -304,7 +304,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Value(value) => value,
             Answer::Vendor(VendorMsr::Efer) => self.control_state().efer.bits(),
             Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat(),
-            Answer::Vendor(VendorMsr::Tsc) => host::timestamp().wrapping_add(self.vmcb.tsc_offset()),
+            Answer::Vendor(VendorMsr::Tsc) => self.guest.tsc.at(host::timestamp()),
+            Answer::Vendor(VendorMsr::TscAdjust) => self.guest.tsc.adjust(),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length };
@@ -326,7 +327,14 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return self.finish_control_write(new, length);
             }
             Answer::Vendor(VendorMsr::Pat) if pat_is_valid(value) => self.vmcb.set_g_pat(value),
-            Answer::Vendor(VendorMsr::Tsc) => self.vmcb.set_tsc_offset(value.wrapping_sub(host::timestamp())),
+            Answer::Vendor(VendorMsr::Tsc) => {
+                self.guest.tsc.write(value, host::timestamp());
+                self.write_tsc_offset();
+            }
+            Answer::Vendor(VendorMsr::TscAdjust) => {
+                self.guest.tsc.write_adjust(value);
+                self.write_tsc_offset();
+            }
             Answer::Vendor(VendorMsr::Pat) | Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;

@@ -15,6 +15,7 @@ mod run;
 mod segments;
 mod setup;
 mod state;
+mod tsc;
 mod vcpu;
 mod vmcb;
 mod world_switch;

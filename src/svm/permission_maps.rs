@@ -5,7 +5,7 @@
 use crate::{
     Result,
     frame::{ContiguousFrames, FrameSource},
-    guest::msr::{PASS_THROUGH, READ_THROUGH},
+    guest::msr::PASS_THROUGH,
     spec::Msr,
 };
 
@@ -34,8 +34,7 @@ pub(super) fn msr_map<S: FrameSource>() -> Result<MsrMap<S>> {
 /// The bits of the accesses that do not exit.
 fn allowed() -> impl Iterator<Item = usize> {
     let both = PASS_THROUGH.into_iter().flat_map(|msr| [(msr, false), (msr, true)]);
-    let reads = READ_THROUGH.into_iter().map(|msr| (msr, false));
-    both.chain(reads).filter_map(|(msr, write)| msr_map_bit(msr, write))
+    both.filter_map(|(msr, write)| msr_map_bit(msr, write))
 }
 
 /// The bit for an access: the table "MSR Ranges Covered by MSRPM". Registers of no range always exit.
@@ -61,8 +60,7 @@ mod tests {
         for msr in [IA32_LSTAR, IA32_KERNEL_GS_BASE, IA32_SYSENTER_EIP] {
             assert!(passes(msr, false) && passes(msr, true), "{msr:?}");
         }
-        assert!(passes(IA32_TSC, false) && !passes(IA32_TSC, true));
-        for msr in [IA32_EFER, IA32_PAT, IA32_APIC_BASE, VM_HSAVE_PA, VM_CR] {
+        for msr in [IA32_TSC, IA32_EFER, IA32_PAT, IA32_APIC_BASE, VM_HSAVE_PA, VM_CR] {
             assert!(!passes(msr, false) && !passes(msr, true), "{msr:?}");
         }
     }

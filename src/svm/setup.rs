@@ -163,6 +163,8 @@ pub(super) struct Assists {
     pub(super) decode: Option<Reported<DecodeAssists>>,
     /// TLB_CONTROL may flush one address space.
     pub(super) flush_by_asid: bool,
+    /// TSC_RATIO scales the guest's time-stamp counter.
+    pub(super) tsc_ratio: bool,
     /// How many address-space identifiers there are.
     pub(super) asids: u32,
 }
@@ -173,6 +175,7 @@ impl Assists {
             next_rip: capabilities.has(Cpuid8000000aEdx::NRIPS),
             decode: Reported::by(capabilities.features),
             flush_by_asid: capabilities.has(Cpuid8000000aEdx::FLUSH_BY_ASID),
+            tsc_ratio: capabilities.has(Cpuid8000000aEdx::TSC_RATE_MSR),
             asids: capabilities.asids,
         }
     }

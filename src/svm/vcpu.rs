@@ -72,7 +72,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub fn new(config: VcpuConfig) -> Result<Self> {
         CpuIndex::current()?;
         let capabilities = Capabilities::get()?;
-        let guest = GuestState::new(config, setup::offered_cr4())?;
+        let guest = GuestState::new(config, setup::offered_cr4(), super::tsc::RATIO)?;
         // INVPCID works in a guest as it does in the host.
         let shown = CpuidConfig {
             cr4: guest.offered.cr4,
@@ -233,6 +233,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.vmcb.mark_all_dirty();
         // While it is bound no other vCPU runs here, so its identifier stays valid.
         self.forget |= !self.asid.is_valid_on(cpu);
+        self.tsc_arrives();
         self.guest.xstate.load_guest();
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
@@ -251,6 +252,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             return Err(Error::BadState("the vCPU is bound to another CPU"));
         }
         self.guest.xstate.unload_guest();
+        self.tsc_leaves();
         cpu.slot().bound.store(0, Ordering::Relaxed);
         self.guest.cpu = None;
         self.allow_run();

@@ -185,7 +185,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         match register {
             VendorMsr::Efer => self.control_state(vmcs).efer.bits(),
             VendorMsr::Pat => vmcs.has().map_or(IA32_PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits()),
-            VendorMsr::Tsc => host::timestamp().wrapping_add(vmcs.read(TSC_OFFSET)),
+            VendorMsr::Tsc => self.guest.tsc.at(host::timestamp()),
+            VendorMsr::TscAdjust => self.guest.tsc.adjust(),
         }
     }
 
@@ -205,7 +206,14 @@ impl<S: FrameSource> VmxVcpu<S> {
                     vmcs.write_if(GUEST_IA32_PAT, Pat::from_bits(value), witness);
                 }
             }
-            Answer::Vendor(VendorMsr::Tsc) => vmcs.write(TSC_OFFSET, value.wrapping_sub(host::timestamp())),
+            Answer::Vendor(VendorMsr::Tsc) => {
+                self.guest.tsc.write(value, host::timestamp());
+                self.write_tsc_offset(vmcs);
+            }
+            Answer::Vendor(VendorMsr::TscAdjust) => {
+                self.guest.tsc.write_adjust(value);
+                self.write_tsc_offset(vmcs);
+            }
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;

@@ -15,6 +15,7 @@ mod region;
 mod run;
 mod setup;
 mod state;
+mod tsc;
 mod vcpu;
 mod vpid;
 mod world_switch;

@@ -18,7 +18,7 @@ use crate::{
     Error, Result, VmxInstruction,
     frame::{FrameSource, PhysFrame},
     guest::{
-        msr::{PASS_THROUGH, READ_THROUGH},
+        msr::PASS_THROUGH,
         registers::{DescriptorTable, StartState, SystemRegisters},
     },
     host,
@@ -135,6 +135,20 @@ impl Controls {
     }
 }
 
+impl<S: FrameSource> VmxVcpu<S> {
+    /// Changes a secondary control that is not part of the first choice.
+    pub(super) fn set_secondary(&mut self, vmcs: &Vmcs<'_>, control: SecondaryControls, on: bool) {
+        let mut new = self.controls.secondary;
+        new.set(control, on);
+        if new != self.controls.secondary
+            && let Some(witness) = vmcs.has()
+        {
+            self.controls.secondary = new;
+            vmcs.write_if(SECONDARY_PROCESSOR_CONTROLS, new, witness);
+        }
+    }
+}
+
 /// The bits of CR0 that the guest changes without an exit: they concern nobody else.
 pub(super) const CR0_GUEST_OWNED: Cr0 = Cr0::MP.with(Cr0::EM).with(Cr0::TS).with(Cr0::WP).with(Cr0::AM);
 
@@ -176,9 +190,6 @@ pub(super) fn msr_bitmap<S: FrameSource>() -> Result<PhysFrame<S>> {
     for msr in PASS_THROUGH {
         allow(msr, false);
         allow(msr, true);
-    }
-    for msr in READ_THROUGH {
-        allow(msr, false);
     }
     Ok(frame)
 }

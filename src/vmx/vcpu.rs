@@ -85,7 +85,7 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     pub(super) fn with_capabilities(config: VcpuConfig, capabilities: &'static Capabilities) -> Result<Self> {
         let controls = Controls::choose(capabilities)?;
-        let guest = GuestState::new(config, super::setup::offered_cr4(capabilities, &controls))?;
+        let guest = GuestState::new(config, super::setup::offered_cr4(capabilities, &controls), super::tsc::RATIO)?;
         let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
         let vpid = if controls.uses_vpid() { Some(Vpid::allocate()?) } else { None };
         Ok(Self {
@@ -267,6 +267,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let vmcs = self.vmcs();
         self.initialize(&vmcs)?;
         self.write_host_state(&vmcs)?;
+        self.tsc_arrives(&vmcs);
         if self.last_cpu != Some(cpu) {
             self.forget_tagged()?;
             self.forget_nested = true;
@@ -323,6 +324,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         let _interrupts_off = InterruptsOff::new();
         self.store_msrs();
+        self.guest.tsc.leave(host::timestamp());
         self.guest.xstate.unload_guest();
         // SAFETY: this CPU is in VMX operation. VMCLEAR writes cached state to the region, so that another CPU can load it.
         unsafe { instructions::vmclear(self.region.address()) }?;

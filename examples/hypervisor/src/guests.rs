@@ -30,6 +30,7 @@ global_asm!(
     include_str!("../guests/single_step.S"),
     include_str!("../guests/interrupt_shadow.S"),
     include_str!("../guests/control_registers.S"),
+    include_str!("../guests/tsc.S"),
     include_str!("../guests/bench.S"),
     "    .balign 16",
     "    .globl guests_end",
@@ -115,6 +116,8 @@ guests! {
     single_step, "guest_single_step", Long;
     interrupt_shadow, "guest_interrupt_shadow", Long;
     control_registers, "guest_control_registers", Long;
+    tsc, "guest_tsc", Long;
+    tsc_frequency, "guest_tsc_frequency", Long;
     bench_cpuid, "guest_bench_cpuid", Long;
     bench_rdmsr, "guest_bench_rdmsr", Long;
     bench_out, "guest_bench_out", Long;

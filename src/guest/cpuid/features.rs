@@ -133,7 +133,8 @@ impl Features<'_> {
         needs!(shown, self.config.invpcid => Cpuid7Ebx::INVPCID);
         needs!(shown, self.avx() => Cpuid7Ebx::AVX2);
         needs!(shown, self.avx_512() => avx_512);
-        host & shown.bits()
+        // The library answers this register itself.
+        host & shown.bits() | Cpuid7Ebx::TSC_ADJUST.bits()
     }
 
     pub fn leaf_7_ecx(&self, host: u32) -> u32 {

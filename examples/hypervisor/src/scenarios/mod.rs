@@ -20,6 +20,7 @@ mod machine;
 mod memory;
 mod misuse;
 mod multiprocessor;
+mod tsc;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -81,6 +82,8 @@ scenarios! {
     hypercall = hypercall::hypercall();
     invalid_opcode = alone::invalid_opcode();
     xsetbv = alone::xsetbv();
+    tsc = tsc::tsc();
+    tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();
     alternating = fpu::alternating();
     triple_fault = invalid::triple_fault();

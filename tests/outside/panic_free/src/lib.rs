@@ -60,6 +60,9 @@ roots! {
     root_set_system(vcpu, system: &SystemRegisters) -> Result = vcpu.set_system(system);
     root_inject_interrupt(vcpu, vector: u8) -> () = vcpu.inject_interrupt(vector);
     root_request_interrupt_window(vcpu) -> () = vcpu.request_interrupt_window();
+    root_tsc(vcpu) -> u64 = vcpu.tsc();
+    root_set_tsc_offset(vcpu, offset: u64) -> Result = vcpu.set_tsc_offset(offset);
+    root_set_tsc_frequency(vcpu, guest: u64, host: u64) -> Result = vcpu.set_tsc_frequency(guest, host);
     root_inject_nmi(vcpu) -> () = vcpu.inject_nmi();
     root_inject_exception(vcpu, event: Event) -> () = vcpu.inject_exception(event);
     root_has_pending_event(vcpu) -> bool = vcpu.has_pending_event();
