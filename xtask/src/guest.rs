@@ -11,6 +11,7 @@ pub mod memory;
 pub mod monitor;
 pub mod package;
 pub mod terminal;
+pub mod transcript;
 
 use std::fs;
 use std::net::TcpStream;
@@ -97,6 +98,8 @@ pub fn boot(
         let carried = carrier.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the guest's terminal")));
         ended.and_then(|ended| carried.map(|()| ended))
     })?;
+    // It is large, and made again in no time.
+    let _ = fs::remove_file(&package);
     let Monitor { end, exits, instructions } = Monitor::parse(&ended.log);
     Ok(GuestEnded { end: End::of(end, &ended.status), exits, instructions, log: ended.log, time: ended.time })
 }

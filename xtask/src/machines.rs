@@ -33,7 +33,20 @@ pub struct Demo {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linux {
+    /// What the kernel is told.
     pub command_line: String,
+    /// The numbers of CPUs that it is booted with.
+    pub cpus: Vec<u32>,
+    limit: u64,
+    /// Where the demo and the tests boot it.
+    pub demo: Vec<String>,
+    pub test: Vec<String>,
+}
+
+impl Linux {
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(self.limit)
+    }
 }
 
 /// One emulated machine.
@@ -203,8 +216,9 @@ mod tests {
         let repo = Repo::find().expect("a repository");
         let machines = Machines::load(&repo).expect("machines.toml loads");
         let scenarios = transcripts(&repo).expect("transcripts");
-        for name in &machines.demo.machines {
-            assert!(machines.named(name).is_some(), "the demo wants the machine {name}");
+        let linux = &machines.linux;
+        for name in machines.demo.machines.iter().chain(&linux.demo).chain(&linux.test) {
+            assert!(machines.named(name).is_some(), "there is no machine {name}");
         }
         for scenario in machines.cpus.keys().chain(&machines.demo.scenarios) {
             assert!(scenarios.contains_key(scenario), "no transcript of the scenario {scenario}");

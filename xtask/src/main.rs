@@ -39,8 +39,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Set up what is missing and watch guests of all three modes run on Intel VMX and on AMD SVM
-    Demo,
+    /// Set up what is missing and watch guests of all three modes, and Debian's Linux, run on Intel VMX and on AMD SVM
+    Demo {
+        /// Without Linux, which takes minutes
+        #[arg(long)]
+        quick: bool,
+    },
     /// Run everything that CI runs
     Test {
         /// Only the part that runs in under five minutes
@@ -82,7 +86,7 @@ fn main() -> ExitCode {
         Err(error) => return failed(&error),
     };
     let done = match cli.command {
-        Task::Demo => demo::demo(&repo),
+        Task::Demo { quick } => demo::demo(&repo, quick),
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
         Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
         Task::Bench { json, on, cost_json, .. } => {

@@ -3,6 +3,7 @@
 mod atlas;
 mod audit;
 mod cargo;
+mod guest;
 mod host;
 mod machine;
 mod numbers;

@@ -24,7 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Debian {
     pub kernel: PathBuf,
     /// What `uname -r` will say.
-    #[allow(dead_code)]
     pub release: String,
     pub busybox: PathBuf,
 }

@@ -1,14 +1,26 @@
 //! The Linux guest of the demo, the tests and the bench: Debian's kernel with the small initial RAM disk.
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
 use super::debian::Debian;
+use super::end::End;
 use super::initrd;
 use super::memory::Mebibytes;
 use super::package::{Files, Package};
+use super::transcript::{Phase, Transcript};
+use super::{GuestBoot, GuestEnded};
+use crate::image::Image;
+use crate::machines::{Linux, Machine};
 use crate::repo::Repo;
+use crate::setup::Emulators;
+
+/// The guest's memory.
+pub const MEMORY: Mebibytes = Mebibytes(256);
 
 /// Debian's kernel as a package; the initial RAM disk is ours and the command line is `command_line` unless `files` has others.
 pub fn package(debian: &Debian, repo: &Repo, files: &Files, command_line: &str, memory: Mebibytes) -> Result<Package> {
@@ -26,4 +38,57 @@ pub fn package(debian: &Debian, repo: &Repo, files: &Files, command_line: &str, 
         files.command_line = command_line.into();
     }
     Package::read(&files, memory)
+}
+
+/// What is booted again and again, on several machines.
+pub struct Guest {
+    pub debian: Debian,
+    package: Package,
+}
+
+impl Guest {
+    pub fn new(debian: Debian, repo: &Repo, settings: &Linux) -> Result<Guest> {
+        let files = Files { kernel: PathBuf::new(), initrd: None, modules: Vec::new(), command_line: String::new() };
+        let package = package(&debian, repo, &files, &settings.command_line, MEMORY)?;
+        Ok(Guest { debian, package })
+    }
+
+    /// Boots it, and shows each line that it prints to `on_line`.
+    pub fn boot(
+        &self,
+        place: &Place,
+        on_line: &mut (dyn FnMut(Phase, &str) + Send),
+    ) -> Result<(GuestEnded, Transcript)> {
+        let boot = GuestBoot {
+            machine: place.machine,
+            image: place.image,
+            package: &self.package,
+            memory: MEMORY,
+            cpus: place.cpus,
+            limit: Some(place.settings.limit()),
+            directory: place.directory.clone(),
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        let mut transcript = Transcript::default();
+        let ended = super::boot(&boot, place.emulators, |_| {}, |bytes| transcript.add(bytes, on_line), &mut |_| {})?;
+        Ok((ended, transcript))
+    }
+
+    /// Why a run was no success; nothing when it was one.
+    pub fn problem(&self, ended: &GuestEnded, transcript: &Transcript, cpus: u32) -> Option<String> {
+        match &ended.end {
+            End::PowerOff => transcript.problem(&self.debian.release, cpus),
+            other => Some(format!("{other} ({})", transcript.problem(&self.debian.release, cpus).unwrap_or_default())),
+        }
+    }
+}
+
+/// Where it is booted.
+pub struct Place<'a> {
+    pub machine: &'a Machine,
+    pub image: &'a Image,
+    pub emulators: &'a Emulators,
+    pub settings: &'a Linux,
+    pub cpus: u32,
+    pub directory: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! The image's scenarios, each on every machine: one boot, one check.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{Context, Wanted, numbers};
+use super::{Context, Wanted, guest, numbers};
 use crate::emulator::{self, Boot, Ended, Status};
 use crate::goals::Goals;
 use crate::image::{self, Image, Variant};
@@ -44,6 +45,8 @@ enum What {
     List,
     /// The bench gives a row for every exit, in both builds.
     Bench,
+    /// A guest from files.
+    Guest(guest::What),
 }
 
 impl Plan {
@@ -70,6 +73,9 @@ impl Plan {
             }
             if machine.is_for(Use::Bench) {
                 add(What::Bench, "bench", false);
+            }
+            for (word, what) in guest::wanted(&machines, machine) {
+                add(What::Guest(what), &word, quick);
             }
         }
         Ok(Plan { machines, goals: Goals::load(repo)?, transcripts, jobs })
@@ -106,7 +112,8 @@ impl Plan {
         }
         let counting = self.jobs.iter().any(|job| job.what == What::Bench);
         let counting = if counting { build(Variant::Counting, "image: the counting build") } else { None };
-        let bench = Bench { plan: self, context, emulators, plain, counting };
+        let guests = guest::Guests::default();
+        let bench = Bench { plan: self, context, emulators, plain, counting, guests };
         let workers = thread::available_parallelism().map_or(1, usize::from).min(self.jobs.len());
         let next = AtomicUsize::new(0);
         let (sender, done) = mpsc::channel();
@@ -136,6 +143,7 @@ struct Bench<'a> {
     emulators: Emulators,
     plain: Option<Image>,
     counting: Option<Image>,
+    guests: guest::Guests,
 }
 
 impl Bench<'_> {
@@ -163,6 +171,21 @@ impl Bench<'_> {
                 let ended = self.boot(job, plain, "scenario=all", cpus)?;
                 self.judge_all(job, &ended)
             }
+            What::Guest(what) => {
+                let bar = self.context.progress.start(&job.name);
+                let place = guest::Place {
+                    repo: self.context.repo,
+                    progress: &self.context.progress,
+                    machines,
+                    machine: &job.machine,
+                    image: plain,
+                    emulators: &self.emulators,
+                    directory: self.directory(job)?,
+                };
+                let outcome = self.guests.check(what, &place, &bar);
+                bar.finish_and_clear();
+                outcome?
+            }
             What::Bench => {
                 let Some(counting) = &self.counting else {
                     return Ok(Outcome::Skipped("the image does not build".into()));
@@ -178,7 +201,6 @@ impl Bench<'_> {
 
     fn boot(&self, job: &Job, image: &Image, command_line: &str, cpus: u32) -> Result<Ended> {
         let bar = self.context.progress.start(&job.name);
-        let name = job.name.trim_start_matches("machine: ").replace('/', "-");
         let boot = Boot {
             machine: &job.machine,
             image,
@@ -186,12 +208,17 @@ impl Bench<'_> {
             cpus,
             memory: emulator::MEMORY,
             limit: Some(self.plan.machines.limit().max(Duration::from_secs(1))),
-            directory: self.context.repo.scratch(&format!("runs/{name}"))?,
+            directory: self.directory(job)?,
             guest: None,
         };
         let ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
         bar.finish_and_clear();
         ended
+    }
+
+    fn directory(&self, job: &Job) -> Result<PathBuf> {
+        let name = job.name.trim_start_matches("machine: ").replace('/', "-");
+        self.context.repo.scratch(&format!("runs/{name}"))
     }
 
     /// Every scenario of one boot must have gone as it goes alone.

@@ -1,0 +1,89 @@
+//! Guests from files on every machine: Linux, and small programs that end in every way there is.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use anyhow::Result;
+use indicatif::ProgressBar;
+
+use crate::guest::debian::Debian;
+use crate::guest::linux::{self, Guest};
+use crate::image::Image;
+use crate::machines::{Machine, Machines};
+use crate::progress::Progress;
+use crate::repo::Repo;
+use crate::report::Outcome;
+use crate::setup::Emulators;
+
+/// One boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Debian's kernel, with so many CPUs.
+    Linux(u32),
+}
+
+/// What is booted on `machine`, with names.
+pub fn wanted(machines: &Machines, machine: &Machine) -> Vec<(String, What)> {
+    let linux = machines.linux.test.contains(&machine.name);
+    let cpus = machines.linux.cpus.iter().filter(|_| linux);
+    cpus.map(|cpus| (format!("linux-{cpus}"), What::Linux(*cpus))).collect()
+}
+
+/// Where a boot is done.
+pub struct Place<'a> {
+    pub repo: &'a Repo,
+    pub progress: &'a Progress,
+    pub machines: &'a Machines,
+    pub machine: &'a Machine,
+    pub image: &'a Image,
+    pub emulators: &'a Emulators,
+    pub directory: PathBuf,
+}
+
+/// The guests that several checks share.
+#[derive(Default)]
+pub struct Guests {
+    /// Debian's, or why there is none.
+    linux: OnceLock<Result<Guest, String>>,
+}
+
+impl Guests {
+    pub fn check(&self, what: &What, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
+        match what {
+            What::Linux(cpus) => self.linux(*cpus, place, bar),
+        }
+    }
+
+    fn linux(&self, cpus: u32, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
+        let settings = &place.machines.linux;
+        let guest = self.linux.get_or_init(|| {
+            let guest =
+                Debian::fetch(place.repo, place.progress).and_then(|debian| Guest::new(debian, place.repo, settings));
+            guest.map_err(|error| format!("no Linux: {error:#}"))
+        });
+        let guest = match guest {
+            Ok(guest) => guest,
+            Err(reason) => return Ok(Outcome::Skipped(reason.clone())),
+        };
+        let place = linux::Place {
+            machine: place.machine,
+            image: place.image,
+            emulators: place.emulators,
+            settings,
+            cpus,
+            directory: place.directory.clone(),
+        };
+        let (ended, transcript) = guest.boot(&place, &mut |_, line| bar.set_message(line.to_owned()))?;
+        Ok(match guest.problem(&ended, &transcript, cpus) {
+            None => Outcome::Passed,
+            Some(problem) => {
+                let last: Vec<&str> = transcript.lines.iter().rev().take(25).rev().map(String::as_str).collect();
+                Outcome::Failed(format!(
+                    "{problem}\nthe guest's last lines:\n{}\nthe image's:\n{}",
+                    last.join("\n"),
+                    ended.log
+                ))
+            }
+        })
+    }
+}
