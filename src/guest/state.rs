@@ -16,7 +16,7 @@ use crate::{
     exit::{NestedFault, VmExit, Width},
     frame::{FrameSource, HostFrames},
     handle::CpuTag,
-    spec::x86::registers::Cr4,
+    spec::x86::registers::{Cr4, Xcr0},
 };
 
 /// How a vCPU is made.
@@ -95,6 +95,8 @@ impl<S: FrameSource> GuestState<S> {
         let xstate = ExtendedState::new()?;
         let mut cr4 = offered_cr4;
         cr4.set(Cr4::OSXSAVE, !xstate.available().is_empty());
+        // Protection keys need their register switched.
+        cr4.set(Cr4::PKE, cr4.contains(Cr4::PKE) && xstate.available().contains(Xcr0::PKRU));
         Ok(Self {
             registers: GuestRegisters::default(),
             events: Events::default(),

@@ -7,16 +7,20 @@
 //!   exit. On such a target the world switch saves and loads the legacy region (x87, XMM, MXCSR) around each entry; host
 //!   code that uses AVX cannot be built (see below), so the upper halves stay the guest's.
 //!
-//! XCR0 is switched at the edges of `run`, and only when the guest can tell: it has CR4.OSXSAVE set and another value.
+//! XCR0 is switched at the edges of `run`, and only when the guest can tell: it has CR4.OSXSAVE set and another value. So are
+//! two registers that would act on host code, where they can: PKRU, if the host uses protection keys, and IA32_XSS, if the host has
+//! supervisor components (the guest has none; nothing else keeps it from saving and loading the host's with XSAVES on SVM).
 
 use core::arch::x86_64 as intrinsics;
 
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
+    host,
     spec::x86::{
         cpuid::CpuidLeaf,
-        registers::{Cr4, Xcr0},
+        msrs::IA32_XSS,
+        registers::{CpuidDSub1Eax, Cr4, Xcr0},
     },
 };
 
@@ -26,9 +30,15 @@ compile_error!("x86_vcpu needs a host target without AVX: its exits would overwr
 /// Whether host code may use XMM registers, so that each entry and exit has to switch them.
 pub(crate) const HOST_USES_SSE: bool = cfg!(target_feature = "sse");
 
-/// The components that the library switches: what fits into one frame, and needs no host-wide policy of its own.
-pub(crate) const SWITCHED: Xcr0 =
-    Xcr0::X87.with(Xcr0::SSE).with(Xcr0::AVX).with(Xcr0::OPMASK).with(Xcr0::ZMM_HI256).with(Xcr0::HI16_ZMM);
+/// The components that the library switches: what fits into one frame, and needs no host-wide policy of its own. AMX's tiles are
+/// left out: they take 8 KiB, which no frame has.
+pub(crate) const SWITCHED: Xcr0 = Xcr0::X87
+    .with(Xcr0::SSE)
+    .with(Xcr0::AVX)
+    .with(Xcr0::OPMASK)
+    .with(Xcr0::ZMM_HI256)
+    .with(Xcr0::HI16_ZMM)
+    .with(Xcr0::PKRU);
 
 /// MXCSR and the x87 control word after reset, as the calling convention expects them in host code.
 pub(crate) const DEFAULT_MXCSR: u32 = 0x1f80;
@@ -47,7 +57,21 @@ pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
     guest_osxsave: bool,
     /// Whether the edges of `run` have to switch XCR0.
     switches_xcr0: bool,
+    /// What else they have to switch.
+    edges: Edges,
     host_control: HostControl,
+}
+
+/// Registers that the edges of `run` switch on few hosts.
+#[derive(Clone, Copy, Default)]
+struct Edges {
+    /// Whether there is any.
+    any: bool,
+    /// The host uses protection keys: the guest's PKRU, while the host's is in the CPU.
+    pkru: Option<u32>,
+    host_pkru: u32,
+    /// The host's IA32_XSS, if it is not 0 as the guest's.
+    host_xss: u64,
 }
 
 /// What the calling convention wants preserved of the host's floating-point state.
@@ -68,6 +92,7 @@ impl<S: FrameSource> ExtendedState<S> {
             host_xcr0: Xcr0::X87,
             guest_osxsave: false,
             switches_xcr0: false,
+            edges: Edges::default(),
             host_control: HostControl { mxcsr: DEFAULT_MXCSR, fcw: DEFAULT_FCW },
         };
         state.reset();
@@ -114,10 +139,19 @@ impl<S: FrameSource> ExtendedState<S> {
         // leaves those out that would not fit into a frame, and the host's mask is cut to them. XCR0 gets a value that
         // this CPU supports, and its own back.
         unsafe {
-            intrinsics::_xsave64(self.host.as_mut_ptr(), self.host_xcr0.bits() & SWITCHED.bits());
             write_xcr0(self.available);
+            intrinsics::_xsave64(self.host.as_mut_ptr(), self.available.bits());
             intrinsics::_xrstor64(self.guest.as_mut_ptr(), self.available.bits());
             write_xcr0(self.host_xcr0);
+        }
+        self.edges = Edges::of_host(self.available);
+        if let Some(guest) = &mut self.edges.pkru {
+            // SAFETY: the host has CR4.PKE set. Until `run` its own accesses go by its own PKRU.
+            unsafe {
+                *guest = read_pkru();
+                self.edges.host_pkru = saved_pkru(self.host.as_mut_ptr());
+                write_pkru(self.edges.host_pkru);
+            }
         }
     }
 
@@ -138,10 +172,13 @@ impl<S: FrameSource> ExtendedState<S> {
         }
         // SAFETY: as in `load_guest`; the host's area was written by XSAVE with the same mask.
         unsafe {
+            if let Some(guest) = self.edges.pkru {
+                write_pkru(guest);
+            }
             write_xcr0(self.available);
             intrinsics::_xsave64(self.guest.as_mut_ptr(), self.available.bits());
+            intrinsics::_xrstor64(self.host.as_mut_ptr(), self.available.bits());
             write_xcr0(self.host_xcr0);
-            intrinsics::_xrstor64(self.host.as_mut_ptr(), self.host_xcr0.bits() & SWITCHED.bits());
         }
     }
 
@@ -155,11 +192,17 @@ impl<S: FrameSource> ExtendedState<S> {
             // SAFETY: the value was checked against `available` when the guest set it.
             unsafe { write_xcr0(self.guest_xcr0) };
         }
+        if self.edges.any {
+            self.edges.enter();
+        }
     }
 
     /// At the end of `run`.
     #[inline]
     pub(crate) fn leave_run(&mut self) {
+        if self.edges.any {
+            self.edges.leave();
+        }
         if HOST_USES_SSE {
             self.host_control.restore();
         }
@@ -210,6 +253,48 @@ impl<S: FrameSource> ExtendedState<S> {
     }
 }
 
+impl Edges {
+    /// What this host makes necessary.
+    fn of_host(available: Xcr0) -> Self {
+        let pkru = (available.contains(Xcr0::PKRU) && crate::host::cr4().contains(Cr4::PKE)).then_some(0);
+        let one = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, 1);
+        let xsaves = CpuidDSub1Eax::from_bits(one.eax).contains(CpuidDSub1Eax::XSAVES);
+        // SAFETY: a CPU with XSAVES has the register.
+        let host_xss = if xsaves { unsafe { host::rdmsr(IA32_XSS) } } else { 0 };
+        Self { any: pkru.is_some() || host_xss != 0, pkru, host_pkru: 0, host_xss }
+    }
+
+    #[cold]
+    fn enter(&mut self) {
+        if let Some(guest) = self.pkru {
+            // SAFETY: the host has CR4.PKE set.
+            unsafe {
+                self.host_pkru = read_pkru();
+                write_pkru(guest);
+            }
+        }
+        if self.host_xss != 0 {
+            // SAFETY: the register is there; with interrupts off nothing of the host uses XSAVES until `leave`.
+            unsafe { host::wrmsr(IA32_XSS, 0) };
+        }
+    }
+
+    #[cold]
+    fn leave(&mut self) {
+        if let Some(guest) = &mut self.pkru {
+            // SAFETY: as above; what is loaded is the host's own.
+            unsafe {
+                *guest = read_pkru();
+                write_pkru(self.host_pkru);
+            }
+        }
+        if self.host_xss != 0 {
+            // SAFETY: the host's own value.
+            unsafe { host::wrmsr(IA32_XSS, self.host_xss) };
+        }
+    }
+}
+
 impl HostControl {
     #[inline(always)]
     fn read(&mut self) {
@@ -253,6 +338,40 @@ fn available() -> Xcr0 {
         }
     }
     fitting
+}
+
+/// PKRU in an XSAVE area that holds it in the standard format.
+///
+/// # Safety
+/// The area must be a frame that XSAVE has written, and the CPU have protection keys.
+unsafe fn saved_pkru(area: *const u8) -> u32 {
+    let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, Xcr0::PKRU.bits().trailing_zeros());
+    // SAFETY: `available` has made sure that the component lies in the frame. Bit 9 of XSTATE_BV, at offset 512, is 0 when it
+    // has its initial value, 0.
+    unsafe {
+        let present = area.add(512).cast::<u64>().read() & Xcr0::PKRU.bits() != 0;
+        if present { area.add(place.ebx as usize & 0xffc).cast::<u32>().read() } else { 0 }
+    }
+}
+
+/// # Safety
+/// CR4.PKE must be 1.
+unsafe fn read_pkru() -> u32 {
+    let value;
+    // SAFETY: the caller's promise; it reads a register.
+    unsafe {
+        core::arch::asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags));
+    }
+    value
+}
+
+/// # Safety
+/// CR4.PKE must be 1, and the host must get by with the value until its own is back.
+unsafe fn write_pkru(value: u32) {
+    // SAFETY: the caller's promise. It is no `nomem`: accesses must not move across it.
+    unsafe {
+        core::arch::asm!("wrpkru", in("ecx") 0, in("edx") 0, in("eax") value, options(nostack, preserves_flags));
+    }
 }
 
 fn read_xcr0() -> Xcr0 {

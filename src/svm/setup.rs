@@ -107,6 +107,7 @@ pub(super) fn offered_cr4() -> Cr4 {
         offered.set(Cr4::SMEP, features.has_smep());
         offered.set(Cr4::SMAP, features.has_smap());
         offered.set(Cr4::UMIP, features.has_umip());
+        offered.set(Cr4::PKE, features.has_pku());
     }
     offered
 }

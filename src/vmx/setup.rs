@@ -169,7 +169,7 @@ const CR4_GUEST_OWNED: Cr4 = Cr4::VME
 
 /// What a guest may set in CR4: what VMX allows and the CPU has, without what the library does not virtualize.
 pub(super) fn offered_cr4(capabilities: &Capabilities, controls: &Controls) -> Cr4 {
-    let mut offered = capabilities.cr4_allowed & (CR4_GUEST_OWNED | Cr4::PAE | Cr4::MCE | Cr4::PCIDE);
+    let mut offered = capabilities.cr4_allowed & (CR4_GUEST_OWNED | Cr4::PAE | Cr4::MCE | Cr4::PCIDE | Cr4::PKE);
     // A guest that cannot execute INVPCID has no use for the tags.
     if !controls.secondary.contains(SecondaryControls::ENABLE_INVPCID) {
         offered.remove(Cr4::PCIDE);

@@ -31,6 +31,7 @@ global_asm!(
     include_str!("../guests/interrupt_shadow.S"),
     include_str!("../guests/control_registers.S"),
     include_str!("../guests/tsc.S"),
+    include_str!("../guests/vectors.S"),
     include_str!("../guests/bench.S"),
     "    .balign 16",
     "    .globl guests_end",
@@ -118,6 +119,8 @@ guests! {
     control_registers, "guest_control_registers", Long;
     tsc, "guest_tsc", Long;
     tsc_frequency, "guest_tsc_frequency", Long;
+    vectors, "guest_vectors", Long;
+    protection_keys, "guest_protection_keys", Long;
     bench_cpuid, "guest_bench_cpuid", Long;
     bench_rdmsr, "guest_bench_rdmsr", Long;
     bench_out, "guest_bench_out", Long;

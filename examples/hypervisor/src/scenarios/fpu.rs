@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use super::machine::{Machine, judge, print_output, unexpected};
 use super::{Outcome, check, refused};
-use crate::guests;
+use crate::guests::{self, Guest};
 use crate::vm::{Exit, Vm, VmCpu};
 
 /// RDI, where the guest expects its number.
@@ -24,10 +24,30 @@ pub fn fpu() -> Outcome {
 
 /// Two vCPUs take turns on one CPU, with different numbers in all their registers.
 pub fn alternating() -> Outcome {
+    take_turns(guests::numbered())
+}
+
+/// The same with everything that XSAVE manages.
+pub fn vectors() -> Outcome {
+    take_turns(guests::vectors())
+}
+
+/// A guest whose PKRU keeps it from its own memory.
+pub fn protection_keys() -> Outcome {
+    Machine::new(guests::protection_keys())?.run(|_, _, exit| match exit {
+        Exit::Yield => {
+            use_all_registers();
+            Ok(())
+        }
+        other => unexpected(&other),
+    })
+}
+
+fn take_turns(guest: Guest) -> Outcome {
     let vm = Vm::new()?;
     let mut cpus = Vec::new();
     for number in 0..2 {
-        let mut cpu = VmCpu::new(&vm, number, guests::numbered()).map_err(refused)?;
+        let mut cpu = VmCpu::new(&vm, number, guest).map_err(refused)?;
         cpu.set_register(NUMBER_REGISTER, number as u64 + 1);
         cpus.push(cpu);
     }

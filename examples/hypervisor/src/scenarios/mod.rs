@@ -86,11 +86,14 @@ scenarios! {
     tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();
     alternating = fpu::alternating();
+    vectors = fpu::vectors();
+    protection_keys = fpu::protection_keys();
     triple_fault = invalid::triple_fault();
     entry_failure = invalid::entry_failure();
     host_timer = host_interrupts::host_timer();
     smp on 2 CPUs = multiprocessor::smp();
     migration on 2 CPUs = multiprocessor::migration();
+    vectors_migration on 2 CPUs = multiprocessor::vectors_migration();
     kick on 2 CPUs = multiprocessor::kick();
     misuse = misuse::misuse();
     frames = memory::frames();

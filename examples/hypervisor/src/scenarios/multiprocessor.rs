@@ -28,10 +28,22 @@ pub fn smp() -> Outcome {
 /// A vCPU that changes its CPU whenever it lets the VMM do something.
 pub fn migration() -> Outcome {
     let vm = Vm::new()?;
-    let mut vcpu = numbered(&vm, 7)?;
+    let vcpu = numbered(&vm, 7)?;
+    migrate(&vm, vcpu)
+}
+
+/// The same with everything that XSAVE manages.
+pub fn vectors_migration() -> Outcome {
+    let vm = Vm::new()?;
+    let mut vcpu = VmCpu::new(&vm, 3, guests::vectors()).map_err(refused)?;
+    vcpu.set_register(NUMBER_REGISTER, 3);
+    migrate(&vm, vcpu)
+}
+
+fn migrate(vm: &Vm, mut vcpu: VmCpu) -> Outcome {
     let mut elsewhere = false;
     let outcome = loop {
-        let exit = if elsewhere { smp::on(OTHER, || vcpu.run(&vm))? } else { vcpu.run(&vm)? };
+        let exit = if elsewhere { smp::on(OTHER, || vcpu.run(vm))? } else { vcpu.run(vm)? };
         match exit {
             Exit::Yield => elsewhere = !elsewhere,
             Exit::Done(verdict) => break judge(verdict),
