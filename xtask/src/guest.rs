@@ -16,8 +16,8 @@ pub mod transcript;
 use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -63,11 +63,14 @@ const OWN_MEMORY: u32 = 64;
 /// The most that Bochs has, in MiB.
 const MOST_MEMORY: u32 = 2048;
 
-/// Boots a guest. `on_connect` gets the way into its COM1, `on_output` what comes out, `on_line` the image's log.
+/// How the image's log begins to speak of the guest, right before its start.
+const STARTS: &str = "guest: ";
+
+/// Boots a guest. `on_start` gets the way into its COM1, `on_output` what comes out, `on_line` the image's log.
 pub fn boot(
     guest: &GuestBoot,
     emulators: &Emulators,
-    on_connect: impl FnOnce(TcpStream) + Send,
+    on_start: impl FnOnce(TcpStream),
     on_output: impl FnMut(&[u8]) + Send,
     on_line: &mut dyn FnMut(&str),
 ) -> Result<GuestEnded> {
@@ -91,9 +94,27 @@ pub fn boot(
         }),
     };
     let done = AtomicBool::new(false);
+    // What comes in before the guest starts is lost: the image sets the port up.
+    let way_in = Mutex::new(None);
+    let mut on_start = Some(on_start);
+    let mut on_line = |line: &str| {
+        if line.starts_with(STARTS) {
+            let way = way_in.lock().ok().and_then(|mut way| way.take());
+            if let (Some(way), Some(on_start)) = (way, on_start.take()) {
+                on_start(way);
+            }
+        }
+        on_line(line);
+    };
     let ended = thread::scope(|scope| {
-        let carrier = scope.spawn(|| console.carry(&done, on_connect, on_output));
-        let ended = emulator::boot(&boot, emulators, on_line);
+        let on_connect = |way| {
+            if let Ok(mut place) = way_in.lock() {
+                *place = Some(way);
+            }
+        };
+        let done = &done;
+        let carrier = scope.spawn(move || console.carry(done, on_connect, on_output));
+        let ended = emulator::boot(&boot, emulators, &mut on_line);
         done.store(true, Ordering::Relaxed);
         let carried = carrier.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the guest's terminal")));
         ended.and_then(|ended| carried.map(|()| ended))

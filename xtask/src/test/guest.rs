@@ -1,5 +1,8 @@
 //! Guests from files on every machine: Linux, and small programs that end in every way there is.
 
+mod ends;
+mod tiny;
+
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -20,13 +23,18 @@ use crate::setup::Emulators;
 pub enum What {
     /// Debian's kernel, with so many CPUs.
     Linux(u32),
+    /// Programs of a few instructions.
+    Ends,
 }
 
 /// What is booted on `machine`, with names.
 pub fn wanted(machines: &Machines, machine: &Machine) -> Vec<(String, What)> {
-    let linux = machines.linux.test.contains(&machine.name);
-    let cpus = machines.linux.cpus.iter().filter(|_| linux);
-    cpus.map(|cpus| (format!("linux-{cpus}"), What::Linux(*cpus))).collect()
+    if !machines.linux.test.contains(&machine.name) {
+        return Vec::new();
+    }
+    let cpus = machines.linux.cpus.iter();
+    let linux = cpus.map(|cpus| (format!("linux-{cpus}"), What::Linux(*cpus)));
+    linux.chain([("guest-ends".to_owned(), What::Ends)]).collect()
 }
 
 /// Where a boot is done.
@@ -50,6 +58,7 @@ pub struct Guests {
 impl Guests {
     pub fn check(&self, what: &What, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
         match what {
+            What::Ends => ends::check(place),
             What::Linux(cpus) => self.linux(*cpus, place, bar),
         }
     }
