@@ -6,7 +6,7 @@ use crate::spec::{
     Msr,
     x86::{
         msrs::{IA32_FS_BASE, IA32_GS_BASE},
-        registers::{Cr4, Rflags},
+        registers::{Cr4, Dr7, Rflags},
     },
 };
 
@@ -153,4 +153,69 @@ pub(crate) fn raise<const VECTOR: u8>() {
     // SAFETY: the host's IDT has gates for the vectors that the CPU may deliver at any time, NMI and machine check, which
     // are the only ones that the library uses this for; their handlers return here.
     unsafe { asm!("int {vector}", vector = const VECTOR) };
+}
+
+/// The host's debug registers, which a guest's run changes: an exit sets DR7 to its reset value on both vendors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostDebug {
+    /// DR7, if it enables a breakpoint; else 0.
+    dr7: u64,
+    dr6: u64,
+    breakpoints: [u64; 4],
+}
+
+impl HostDebug {
+    /// Of a host that uses no breakpoints.
+    pub(crate) const NONE: Self = Self { dr7: 0, dr6: 0, breakpoints: [0; 4] };
+
+    /// Reads them and switches the host's breakpoints off. Only those of a host that uses some are worth the time.
+    pub(crate) fn save() -> Self {
+        if cfg!(test) {
+            return Self::NONE;
+        }
+        let mut saved = Self::NONE;
+        // SAFETY: reading debug registers in ring 0 has no effect.
+        unsafe {
+            asm!("mov {}, dr7", out(reg) saved.dr7, options(nomem, nostack, preserves_flags));
+            if !Dr7::from_bits(saved.dr7).intersects(crate::guest::debug::ENABLES) {
+                return Self::NONE;
+            }
+            asm!("mov {}, dr6", out(reg) saved.dr6, options(nomem, nostack, preserves_flags));
+            asm!("mov {}, dr0", out(reg) saved.breakpoints[0], options(nomem, nostack, preserves_flags));
+            asm!("mov {}, dr1", out(reg) saved.breakpoints[1], options(nomem, nostack, preserves_flags));
+            asm!("mov {}, dr2", out(reg) saved.breakpoints[2], options(nomem, nostack, preserves_flags));
+            asm!("mov {}, dr3", out(reg) saved.breakpoints[3], options(nomem, nostack, preserves_flags));
+            let none = Dr7::from_bits(saved.dr7).without(crate::guest::debug::ENABLES).bits();
+            asm!("mov dr7, {}", in(reg) none, options(nomem, nostack, preserves_flags));
+        }
+        saved
+    }
+
+    /// Writes them back, on the same CPU.
+    pub(crate) fn restore(&self) {
+        if self.dr7 == 0 {
+            return;
+        }
+        set_breakpoints(self.breakpoints);
+        // SAFETY: these are the host's own values from `save`.
+        unsafe {
+            asm!("mov dr6, {}", in(reg) self.dr6, options(nomem, nostack, preserves_flags));
+            asm!("mov dr7, {}", in(reg) self.dr7, options(nomem, nostack, preserves_flags));
+        }
+    }
+}
+
+/// Writes DR0 to DR3.
+pub(crate) fn set_breakpoints(addresses: [u64; 4]) {
+    if cfg!(test) {
+        return;
+    }
+    let [dr0, dr1, dr2, dr3] = addresses;
+    // SAFETY: while a vCPU is bound the host has no breakpoint enabled: `HostDebug::save` switches them off, and an exit does.
+    unsafe {
+        asm!("mov dr0, {}", in(reg) dr0, options(nomem, nostack, preserves_flags));
+        asm!("mov dr1, {}", in(reg) dr1, options(nomem, nostack, preserves_flags));
+        asm!("mov dr2, {}", in(reg) dr2, options(nomem, nostack, preserves_flags));
+        asm!("mov dr3, {}", in(reg) dr3, options(nomem, nostack, preserves_flags));
+    }
 }

@@ -263,7 +263,10 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => vcpu.inject_nmi());
     }
 
-    /// Raises an exception at the guest's current instruction.
+    /// Raises an event at the guest's current instruction. A fault takes the place of the instruction that exited, which is not
+    /// completed; #DB and the like come behind it. Of two exceptions that meet the CPU makes a double fault or a shutdown,
+    /// and so does the library. An error code is delivered if and only if the exception has one and the guest is not in real
+    /// mode.
     pub fn inject_exception(&mut self, event: Event) {
         each!(self, vcpu => vcpu.inject_exception(event));
     }

@@ -1,56 +1,280 @@
-//! The guest's debug registers, which the library keeps: SDM volume 3, "Debug Registers".
+//! The guest's debug registers: SDM volume 3, "Debug Registers", "Debug Exceptions"; APM volume 2, "Software-Debug Resources".
 //!
-//! They read back as written. Breakpoints do not fire yet: DR0 to DR3 never reach the CPU.
+//! MOV to and from them always exits, and what the guest reads is what is kept here. DR0 to DR3 reach the CPU when DR7 enables
+//! a breakpoint, and stay there until the vCPU is unbound; DR7 is the CPU's while the guest runs. On hardware breakpoints fire
+//! by themselves; here is what is left to the library: the breakpoints and the single step of an instruction that it has
+//! completed in the CPU's place, and what a #DB leaves in DR6 and DR7.
 
 use super::control::Fault;
-use crate::spec::x86::registers::Dr6;
+use crate::{
+    exit::Width,
+    spec::x86::registers::{BreakpointCondition, BreakpointLength, Dr6, Dr7, Rflags},
+};
 
-/// DR4 and DR5 are DR6 and DR7 under other names (CR4.DE, which would make them #UD, is the CPU's to check).
-pub(crate) const fn canonical_number(number: u8) -> u8 {
-    match number & 7 {
-        4 => 6,
-        5 => 7,
-        number => number,
+/// DR7 after reset.
+const DR7_RESET: Dr7 = Dr7::RESERVED_TO_1;
+
+/// The bits that enable the four breakpoints.
+pub(crate) const ENABLES: Dr7 =
+    Dr7::L0.with(Dr7::G0).with(Dr7::L1).with(Dr7::G1).with(Dr7::L2).with(Dr7::G2).with(Dr7::L3).with(Dr7::G3);
+
+/// What a guest may set in DR7; RTM is not offered.
+const DR7_DEFINED: Dr7 = ENABLES
+    .with(Dr7::LE)
+    .with(Dr7::GE)
+    .with(Dr7::GD)
+    .with(Dr7::RW0_MASK)
+    .with(Dr7::LEN0_MASK)
+    .with(Dr7::RW1_MASK)
+    .with(Dr7::LEN1_MASK)
+    .with(Dr7::RW2_MASK)
+    .with(Dr7::LEN2_MASK)
+    .with(Dr7::RW3_MASK)
+    .with(Dr7::LEN3_MASK);
+
+/// What a #DB reports in DR6.
+const CAUSES: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3).with(Dr6::BD).with(Dr6::BS);
+
+/// What an instruction that the library completes did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// It used a port.
+    Port { port: u16, width: Width },
+    /// It accessed memory at this linear address.
+    Memory { linear: u64, width: Width, write: bool },
+}
+
+/// The registers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DebugRegisters {
+    addresses: [u64; 4],
+    dr6: Dr6,
+    dr7: Dr7,
+    /// TF while breakpoints are enabled, so that one test finds both.
+    watch: Rflags,
+    /// The access to a device that the current instruction makes. Kept while breakpoints are enabled.
+    memory_access: Option<Access>,
+}
+
+impl DebugRegisters {
+    /// DR6 after reset. BLD and RTM say "no" by being 1, always on a CPU that is not said to have them.
+    pub(crate) const DR6_RESET: Dr6 = Dr6::RESERVED_TO_1.with(Dr6::BLD).with(Dr6::RTM);
+
+    /// After reset.
+    pub(crate) const RESET: Self =
+        Self { addresses: [0; 4], dr6: Self::DR6_RESET, dr7: DR7_RESET, watch: Rflags::empty(), memory_access: None };
+
+    /// MOV from DR. `None` is #UD: DR4 and DR5 are DR6 and DR7 under other names unless CR4.DE is 1.
+    pub(crate) fn read(&self, number: u8, debug_extensions: bool) -> Option<u64> {
+        match number {
+            4 | 5 if debug_extensions => None,
+            4 | 6 => Some(self.dr6.bits()),
+            5 | 7 => Some(self.dr7.bits()),
+            0..4 => self.addresses.get(usize::from(number)).copied(),
+            _ => None,
+        }
+    }
+
+    /// MOV to DR. Bits 63:32 of DR6 and DR7 must be 0, or #GP; reserved bits keep their values.
+    pub(crate) fn write(&mut self, number: u8, value: u64) -> Result<(), Fault> {
+        match number & 7 {
+            4..8 if value >> 32 != 0 => return Err(Fault),
+            4 | 6 => self.dr6 = Dr6::from_bits(value) & (CAUSES | Dr6::BT) | Self::DR6_RESET,
+            5 | 7 => {
+                self.dr7 = Dr7::from_bits(value) & DR7_DEFINED | DR7_RESET;
+                self.watch = if self.breakpoints_enabled() { Rflags::TF } else { Rflags::empty() };
+            }
+            number => {
+                if let Some(address) = self.addresses.get_mut(usize::from(number)) {
+                    *address = value;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An access to any of them is a #DB with BD, which this is the state for.
+    pub(crate) fn detects_accesses(&self) -> bool {
+        self.dr7.contains(Dr7::GD)
+    }
+
+    /// Whether DR0 to DR3 matter.
+    pub(crate) fn breakpoints_enabled(&self) -> bool {
+        self.dr7.intersects(ENABLES)
+    }
+
+    /// TF if breakpoints are enabled: with the guest's RFLAGS, whether a completed instruction may be followed by a #DB.
+    #[inline(always)]
+    pub(crate) fn watch(&self) -> Rflags {
+        self.watch
+    }
+
+    /// Whether a breakpoint on memory accesses is enabled: the delivery of an event may hit one, #DB too.
+    pub(crate) fn data_breakpoints_enabled(&self) -> bool {
+        !self
+            .enabled(|condition| matches!(condition, BreakpointCondition::WRITE | BreakpointCondition::READ_WRITE))
+            .is_empty()
+    }
+
+    /// The causes of enabled breakpoints on such conditions.
+    fn enabled(&self, wanted: impl Fn(BreakpointCondition) -> bool) -> Dr6 {
+        let dr7 = self.dr7;
+        let breakpoints = [
+            (Dr7::L0.with(Dr7::G0), dr7.rw0(), Dr6::B0),
+            (Dr7::L1.with(Dr7::G1), dr7.rw1(), Dr6::B1),
+            (Dr7::L2.with(Dr7::G2), dr7.rw2(), Dr6::B2),
+            (Dr7::L3.with(Dr7::G3), dr7.rw3(), Dr6::B3),
+        ];
+        breakpoints
+            .into_iter()
+            .filter(|(enable, condition, _)| dr7.intersects(*enable) && wanted(*condition))
+            .fold(Dr6::empty(), |causes, (_, _, cause)| causes | cause)
+    }
+
+    /// What may have caused a #DB of which the CPU says nothing: the single step, else the breakpoints that may have been hit.
+    pub(crate) fn likely_causes(&self, rflags: Rflags) -> Dr6 {
+        if rflags.contains(Rflags::TF) {
+            Dr6::BS
+        } else {
+            self.enabled(|condition| condition != BreakpointCondition::IO)
+        }
+    }
+
+    /// DR0 to DR3.
+    pub(crate) fn addresses(&self) -> [u64; 4] {
+        self.addresses
+    }
+
+    /// DR7 as the CPU gets it. Accesses exit before it looks at GD.
+    pub(crate) fn hardware_dr7(&self) -> Dr7 {
+        self.dr7.without(Dr7::GD)
+    }
+
+    /// The CPU has delivered a #DB for these reasons.
+    pub(crate) fn happened(&mut self, causes: Dr6) {
+        self.dr6 |= causes & (CAUSES | Dr6::BT);
+    }
+
+    /// A #DB is delivered for these reasons; none for INT1. It ends the detection of accesses.
+    pub(crate) fn delivered(&mut self, causes: Dr6) {
+        self.dr6 |= causes & CAUSES;
+        self.dr7.remove(Dr7::GD);
+    }
+
+    /// An instruction that the library completes will access memory there.
+    pub(crate) fn will_access(&mut self, access: Access) {
+        self.memory_access = Some(access);
+    }
+
+    /// Why a #DB follows an instruction that the library has completed; empty if none does. `port` is the port that it used.
+    pub(crate) fn causes_after(&mut self, rflags: Rflags, port: Option<Access>, debug_extensions: bool) -> Dr6 {
+        let mut causes = Dr6::empty();
+        for access in [port, self.memory_access.take()].into_iter().flatten() {
+            causes |= self.matches(access, debug_extensions);
+        }
+        causes.set(Dr6::BS, rflags.contains(Rflags::TF));
+        causes
+    }
+
+    fn matches(&self, access: Access, debug_extensions: bool) -> Dr6 {
+        let dr7 = self.dr7;
+        let breakpoints = [
+            (Dr7::L0.with(Dr7::G0), dr7.rw0(), dr7.len0(), Dr6::B0),
+            (Dr7::L1.with(Dr7::G1), dr7.rw1(), dr7.len1(), Dr6::B1),
+            (Dr7::L2.with(Dr7::G2), dr7.rw2(), dr7.len2(), Dr6::B2),
+            (Dr7::L3.with(Dr7::G3), dr7.rw3(), dr7.len3(), Dr6::B3),
+        ];
+        let mut causes = Dr6::empty();
+        for ((enable, condition, length, cause), address) in breakpoints.into_iter().zip(self.addresses) {
+            let (at, width) = match (access, condition) {
+                (Access::Port { port, width }, BreakpointCondition::IO) if debug_extensions => (u64::from(port), width),
+                (Access::Memory { linear, width, .. }, BreakpointCondition::READ_WRITE) => (linear, width),
+                (Access::Memory { linear, width, write: true }, BreakpointCondition::WRITE) => (linear, width),
+                _ => continue,
+            };
+            if dr7.intersects(enable) && overlap(address, length, at, width) {
+                causes |= cause;
+            }
+        }
+        causes
     }
 }
 
-/// MOV from DR.
-pub(crate) fn read(registers: &[u64; 8], number: u8) -> u64 {
-    registers[usize::from(number & 7)]
-}
-
-/// MOV to DR. Bits 63:32 of DR6 and DR7 must be 0; bits that always read as 1 do so afterwards.
-pub(crate) fn write(registers: &mut [u64; 8], number: u8, value: u64) -> Result<(), Fault> {
-    let number = usize::from(number & 7);
-    let fixed = match number {
-        6 | 7 if value >> 32 != 0 => return Err(Fault),
-        6 | 7 => super::state::DEBUG_RESET[number],
-        _ => 0,
+/// Whether an access touches the bytes of a breakpoint, whose address is taken to be aligned to its length.
+fn overlap(address: u64, length: BreakpointLength, at: u64, width: Width) -> bool {
+    let length = match length {
+        BreakpointLength::BYTES_1 => 1,
+        BreakpointLength::BYTES_2 => 2,
+        BreakpointLength::BYTES_4 => 4,
+        _ => 8,
     };
-    registers[number] = value | fixed;
-    Ok(())
-}
-
-/// A #DB happened for these reasons.
-pub(crate) fn set_cause(registers: &mut [u64; 8], cause: Dr6) {
-    let reasons = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3).with(Dr6::BD).with(Dr6::BS);
-    registers[6] |= (cause & reasons).bits();
+    let first = address & !(length - 1);
+    // The distance of the later one from the earlier one, around the end of the address space too.
+    first.wrapping_sub(at) < width.bytes() as u64 || at.wrapping_sub(first) < length
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::state::DEBUG_RESET;
 
     #[test]
     fn fixed_bits_and_aliases() {
-        let mut registers = DEBUG_RESET;
-        assert_eq!(write(&mut registers, 7, 1 << 32), Err(Fault));
-        assert_eq!(write(&mut registers, canonical_number(5), 3), Ok(()));
-        assert_eq!(read(&registers, 7), DEBUG_RESET[7] | 3);
-        assert_eq!(write(&mut registers, 0, u64::MAX), Ok(()));
-        assert_eq!(read(&registers, 0), u64::MAX);
-        set_cause(&mut registers, Dr6::BS);
-        assert_eq!(read(&registers, canonical_number(4)), DEBUG_RESET[6] | Dr6::BS.bits());
+        let mut registers = DebugRegisters::RESET;
+        assert_eq!(registers.write(7, 1 << 32), Err(Fault));
+        assert_eq!(registers.write(5, 3), Ok(()));
+        assert_eq!(registers.read(7, true), Some(0x403));
+        assert_eq!(registers.write(0, u64::MAX), Ok(()));
+        assert_eq!(registers.read(0, false), Some(u64::MAX));
+        registers.delivered(Dr6::BS);
+        assert_eq!(registers.read(4, false), Some(0xffff_4ff0));
+        assert_eq!(registers.read(4, true), None);
+        assert_eq!(registers.read(5, true), None);
+        // What is reserved does not change, nor what the CPU is not said to have.
+        assert_eq!((registers.write(6, 0), registers.read(6, false)), (Ok(()), Some(0xffff_0ff0)));
+        assert_eq!((registers.write(6, 0xffff_ffff), registers.read(6, false)), (Ok(()), Some(0xffff_efff)));
+        assert_eq!((registers.write(7, 0xffff_ffff), registers.read(7, false)), (Ok(()), Some(0xffff_27ff)));
+    }
+
+    #[test]
+    fn breakpoints_are_watched_for_while_one_is_enabled() {
+        let mut registers = DebugRegisters::RESET;
+        for (dr7, watch) in [(0x300, false), (0x1, true), (0x80, true), (0x2000, false)] {
+            assert_eq!(registers.write(7, dr7), Ok(()));
+            assert_eq!((registers.breakpoints_enabled(), !registers.watch().is_empty()), (watch, watch));
+            assert!(!registers.hardware_dr7().contains(Dr7::GD));
+        }
+        assert!(registers.detects_accesses());
+        registers.delivered(Dr6::BD);
+        assert!(!registers.detects_accesses());
+    }
+
+    #[test]
+    fn ports_and_memory_match_by_their_bytes() {
+        let mut registers = DebugRegisters::RESET;
+        // 0: I/O, 2 bytes; 1: write, 4 bytes; 2: read and write, 8 bytes; 3: execution.
+        let dr7 = 0x55 | 0b01_10 << 16 | 0b11_01 << 20 | 0b10_11 << 24;
+        for (number, value) in [(0, 0x501), (1, 0x1002), (2, 0x2007), (3, 0x1000), (7, dr7)] {
+            assert_eq!(registers.write(number, value), Ok(()));
+        }
+        let port = |port, width| Some(Access::Port { port, width });
+        let none = Rflags::empty();
+        assert_eq!(registers.causes_after(none, port(0x500, Width::Byte), true), Dr6::B0);
+        assert_eq!(registers.causes_after(none, port(0x500, Width::Byte), false), Dr6::empty());
+        assert_eq!(registers.causes_after(none, port(0x4ff, Width::Byte), true), Dr6::empty());
+        assert_eq!(registers.causes_after(none, port(0x4ff, Width::Word), true), Dr6::B0);
+        assert_eq!(registers.causes_after(none, port(0x502, Width::Byte), true), Dr6::empty());
+        for (linear, width, write, causes) in [
+            (0x1000, Width::Byte, true, Dr6::B1),
+            (0x1003, Width::Byte, true, Dr6::B1),
+            (0x1004, Width::Byte, true, Dr6::empty()),
+            (0x0ffd, Width::Dword, true, Dr6::B1),
+            (0x1000, Width::Dword, false, Dr6::empty()),
+            (0x2000, Width::Byte, false, Dr6::B2),
+            (0x1fff, Width::Byte, false, Dr6::empty()),
+        ] {
+            registers.will_access(Access::Memory { linear, width, write });
+            assert_eq!(registers.causes_after(none, None, true), causes, "{linear:x}");
+        }
+        assert_eq!(registers.causes_after(Rflags::TF, None, true), Dr6::BS, "the last access is forgotten");
     }
 }

@@ -4,7 +4,8 @@
 //! the last step; an emulation that the VMM does not answer is given up, and the guest executes the instruction again.
 
 use super::{
-    decode::{Operation, Padded},
+    debug,
+    decode::{MmioInstruction, Operation, Padded},
     events::Event,
     fast_mov::{self, Mov, MovOperation},
     fetch::{CodeAddress, InstructionBytes},
@@ -51,6 +52,8 @@ pub(crate) enum Progress {
     Skip(u8),
     /// The guest goes on where it is.
     Again,
+    /// One element of a repeated string instruction is done; the guest goes on with the next.
+    Repeat,
     /// The instruction raises an exception.
     Raise(Event),
     /// The instruction raises #PF, with this address in CR2.
@@ -118,6 +121,11 @@ enum Stage {
 
 impl Emulation {
     pub(crate) const NONE: Self = Self { stage: Stage::None, mmio: MmioEmulation::EMPTY, code: CodePage::NONE };
+
+    /// Gives up the one that the next run would go on with.
+    pub(crate) fn abort(&mut self) {
+        self.stage = Stage::None;
+    }
 
     /// Whether the next run goes on with one.
     #[inline(always)]
@@ -221,11 +229,48 @@ impl<S: FrameSource> GuestState<S> {
     }
 
     fn after_element<C: Cpu>(&mut self, cpu: &C, io: StringIo, length: u8) -> Progress {
-        if io.advance(&mut self.registers, cpu.rflags()) { Progress::Skip(length) } else { Progress::Again }
+        if io.advance(&mut self.registers, cpu.rflags()) { Progress::Skip(length) } else { Progress::Repeat }
     }
 
     /// The access to a device that the guest's instruction wanted when it met the pending nested page fault.
     pub(crate) fn decode_mmio<C: Cpu>(&mut self, cpu: &mut C) -> Result<VmExit> {
+        if !self.debug.watch().is_empty() {
+            self.watch_access(cpu);
+        }
+        self.decode_access(cpu)
+    }
+
+    /// Remembers the access for the guest's breakpoints.
+    #[cold]
+    fn watch_access<C: Cpu>(&mut self, cpu: &C) {
+        let Pending::NestedFault(fault) = self.pending else { return };
+        // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
+        let Some(mut memory) = (unsafe { memory_of::<C, S>(self.nested_root) }) else { return };
+        let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
+        let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
+        self.registers.rsp = cpu.rsp();
+        let (mut bytes, mut instruction) = (InstructionBytes::EMPTY, MmioInstruction::EMPTY);
+        if bytes.fetch_into(&mut memory, &paging, code).is_err() {
+            return;
+        }
+        let Ok(Ok(())) = bytes.decode_mmio(&mut memory, &paging, code, &mut instruction) else { return };
+        let context = MmioContext {
+            gpa: fault.gpa,
+            write: fault.access.write,
+            code_size: size,
+            rip,
+            registers: &self.registers,
+            rflags: cpu.rflags(),
+            segments: cpu,
+            paging: &paging,
+            privilege: cpu.privilege(),
+        };
+        let linear = instruction.linear(&context);
+        let write = instruction.writes(fault.access.write);
+        self.debug.will_access(debug::Access::Memory { linear, width: instruction.width, write });
+    }
+
+    fn decode_access<C: Cpu>(&mut self, cpu: &mut C) -> Result<VmExit> {
         let Pending::NestedFault(fault) = self.pending else {
             return Err(Error::BadState("the last exit was no nested page fault"));
         };
@@ -363,7 +408,7 @@ impl<S: FrameSource> GuestState<S> {
         loop {
             match step {
                 MmioStep::Done { skip: Some(length) } => return Progress::Skip(length),
-                MmioStep::Done { skip: None } => return Progress::Again,
+                MmioStep::Done { skip: None } => return Progress::Repeat,
                 MmioStep::Write { gpa, width, data } => {
                     self.emulation.stage = Stage::MmioWritten;
                     return Progress::Exit(VmExit::MmioWrite { gpa, width, data });

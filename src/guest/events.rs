@@ -3,6 +3,8 @@
 //! Pure: it sees a snapshot of the guest's ability to take events and says what to inject and which windows to ask for.
 //! Intel SDM volume 3, "Event Injection" and "Priority Among Simultaneous Events"; AMD APM volume 2, "Event Injection".
 
+#[cfg(test)]
+mod reference;
 mod source;
 
 pub(crate) use source::{InterruptQueue, InterruptSource};
@@ -38,6 +40,56 @@ impl Event {
         Self::exception(ExceptionVector::UD, None)
     }
 
+    /// #DB, whose causes DR6 has.
+    pub(crate) const fn debug() -> Self {
+        Self::exception(ExceptionVector::DB, None)
+    }
+
+    /// INT n, whose instruction has this length in bytes. RIP is at the instruction; the handler returns behind it.
+    pub const fn software_interrupt(vector: u8, instruction_length: u8) -> Self {
+        Self { vector, kind: InterruptionType::SOFTWARE_INTERRUPT, error_code: None, instruction_length }
+    }
+
+    /// INT3 (#BP) or INTO (#OF), whose instruction has this length in bytes. RIP is at the instruction.
+    pub const fn software_exception(vector: ExceptionVector, instruction_length: u8) -> Self {
+        Self { vector: vector.0, kind: InterruptionType::SOFTWARE_EXCEPTION, error_code: None, instruction_length }
+    }
+
+    /// INT1, whose instruction has this length in bytes. RIP is at the instruction.
+    pub const fn privileged_software_exception(instruction_length: u8) -> Self {
+        let vector = ExceptionVector::DB.0;
+        Self { vector, kind: InterruptionType::PRIVILEGED_SOFTWARE_EXCEPTION, error_code: None, instruction_length }
+    }
+
+    /// With an error code if and only if the exception has one: a CPU refuses to deliver any other. (In real mode none is
+    /// pushed; that is decided when it is delivered.)
+    pub(crate) fn normalized(self) -> Self {
+        let error_code = match ExceptionVector(self.vector) {
+            _ if !self.is_exception() => None,
+            ExceptionVector::DF => Some(0),
+            vector if has_error_code(vector) => Some(self.error_code.unwrap_or(0)),
+            _ => None,
+        };
+        Self { error_code, ..self }
+    }
+
+    /// Whether the guest goes on with the instruction that raised it, once its handler returns: its image of RFLAGS has RF.
+    pub(crate) fn is_fault(&self) -> bool {
+        let others =
+            [ExceptionVector::DB, ExceptionVector::BP, ExceptionVector::OF, ExceptionVector::DF, ExceptionVector::MC];
+        self.is_exception() && self.vector != ExceptionVector::NMI.0 && !others.contains(&ExceptionVector(self.vector))
+    }
+
+    /// Whether an instruction of the guest raises it on purpose, and its handler returns behind that.
+    pub(crate) fn is_software(&self) -> bool {
+        matches!(
+            self.kind,
+            InterruptionType::SOFTWARE_INTERRUPT
+                | InterruptionType::SOFTWARE_EXCEPTION
+                | InterruptionType::PRIVILEGED_SOFTWARE_EXCEPTION
+        )
+    }
+
     const fn external(vector: u8) -> Self {
         Self { vector, kind: InterruptionType::EXTERNAL_INTERRUPT, error_code: None, instruction_length: 0 }
     }
@@ -60,6 +112,8 @@ pub struct Readiness {
     pub shadow: bool,
     /// An NMI is being handled (no IRET yet).
     pub nmi_blocked: bool,
+    /// The CPU will deliver a #DB for the last instruction: it comes before NMIs and interrupts.
+    pub debug_pending: bool,
 }
 
 /// What to do at the next entry.
@@ -174,21 +228,29 @@ impl Events {
     pub fn would_wake(&self, interrupts_enabled: bool, source: &impl InterruptSource) -> bool {
         self.first.is_some()
             || self.nmi
-            || interrupts_enabled && (self.acknowledged.is_some() || source.highest().is_some())
+            || interrupts_enabled
+                && (self.acknowledged.is_some() || self.window_requested || source.highest().is_some())
     }
 
     /// Decides what the next entry injects, and takes it out of the queues.
     pub fn plan(&mut self, ready: Readiness, source: &mut impl InterruptSource) -> Plan {
+        // An interrupt whose delivery was interrupted waits again, if the VMM has cleared RFLAGS.IF since.
+        if let Some(Event { kind: InterruptionType::EXTERNAL_INTERRUPT, vector, .. }) = self.first
+            && !ready.interrupts_enabled
+        {
+            self.first = None;
+            self.acknowledged = Some(vector);
+        }
         let mut plan = Plan { inject: self.first.take(), ..Plan::default() };
         if self.nmi {
-            if plan.inject.is_none() && !ready.nmi_blocked && !ready.shadow {
+            if plan.inject.is_none() && !ready.nmi_blocked && !ready.shadow && !ready.debug_pending {
                 self.nmi = false;
                 plan.inject = Some(Event::nmi());
             } else {
                 plan.nmi_window = true;
             }
         }
-        let open = plan.inject.is_none() && ready.interrupts_enabled && !ready.shadow;
+        let open = plan.inject.is_none() && ready.interrupts_enabled && !ready.shadow && !ready.debug_pending;
         if open && let Some(vector) = self.acknowledged.take() {
             plan.inject = Some(Event::external(vector));
         } else if open && self.window_requested {
@@ -229,6 +291,20 @@ fn combine(earlier: &Event, later: &Event) -> Combined {
     if double { Combined::DoubleFault } else { Combined::Serial }
 }
 
+/// SDM volume 3, "Exception and Interrupt Vectors", of the exceptions that a guest may meet.
+fn has_error_code(vector: ExceptionVector) -> bool {
+    matches!(
+        vector,
+        ExceptionVector::DF
+            | ExceptionVector::TS
+            | ExceptionVector::NP
+            | ExceptionVector::SS
+            | ExceptionVector::GP
+            | ExceptionVector::PF
+            | ExceptionVector::AC
+    )
+}
+
 fn contributory(vector: ExceptionVector) -> bool {
     matches!(
         vector,
@@ -245,7 +321,8 @@ fn contributory(vector: ExceptionVector) -> bool {
 mod tests {
     use super::*;
 
-    const READY: Readiness = Readiness { interrupts_enabled: true, shadow: false, nmi_blocked: false };
+    const READY: Readiness =
+        Readiness { interrupts_enabled: true, shadow: false, nmi_blocked: false, debug_pending: false };
 
     #[test]
     fn order_is_exception_nmi_then_highest_vector() {
@@ -271,7 +348,8 @@ mod tests {
         events.queue_nmi();
         for ready in [
             Readiness { shadow: true, ..READY },
-            Readiness { interrupts_enabled: false, nmi_blocked: true, shadow: false },
+            Readiness { interrupts_enabled: false, nmi_blocked: true, ..READY },
+            Readiness { debug_pending: true, ..READY },
         ] {
             let plan = events.plan(ready, &mut queue);
             assert_eq!(plan, Plan { interrupt_window: true, nmi_window: true, ..Plan::default() });

@@ -141,6 +141,30 @@ impl MmioInstruction {
         !matches!(self.operation, Operation::Load { .. } | Operation::Store { .. } | Operation::Exchange(_))
     }
 
+    /// Whether it writes to its operand in memory, or else says what the fault was about.
+    pub(crate) fn writes(&self, fault_is_write: bool) -> bool {
+        match self.operation {
+            Operation::OnMemory(Arithmetic::Compare | Arithmetic::Test, _) | Operation::Bit(BitOperation::Test, _) => {
+                false
+            }
+            Operation::OnMemory(..)
+            | Operation::Unary(_)
+            | Operation::Exchange(_)
+            | Operation::ExchangeAdd(_)
+            | Operation::CompareExchange(_)
+            | Operation::Bit(..) => true,
+            _ => fault_is_write,
+        }
+    }
+
+    /// The linear address of the operand that faulted.
+    pub(crate) fn linear<G: Segments>(&self, context: &MmioContext<'_, G>) -> u64 {
+        match &self.address() {
+            Address::Operand(operand) => operand_address(self, operand, context),
+            Address::String(string) => string_address(self, string, context),
+        }
+    }
+
     /// Where a read goes: the register, how much of it is written, and whether the value is sign-extended to that. `None`
     /// for instructions that do more than load a register.
     pub fn destination(&self) -> Option<(RegisterIndex, Width, bool)> {
@@ -432,11 +456,7 @@ impl MmioEmulation {
 /// Makes sure that an access whose fault was at the start of a page began there.
 #[inline(never)]
 fn check_offset<G: Segments>(instruction: &MmioInstruction, context: &MmioContext<'_, G>) -> Result<(), MmioError> {
-    let linear = match &instruction.address() {
-        Address::Operand(operand) => operand_address(instruction, operand, context),
-        Address::String(string) => string_address(instruction, string, context),
-    };
-    let offset = linear & (PAGE - 1);
+    let offset = instruction.linear(context) & (PAGE - 1);
     if offset == 0 {
         Ok(())
     } else if offset + instruction.width.bytes() as u64 > PAGE {

@@ -2,6 +2,7 @@
 
 use super::{
     control::Offered,
+    debug::DebugRegisters,
     decode::Register,
     emulation::Emulation,
     events::{Event, Events, InterruptQueue, InterruptSource},
@@ -16,7 +17,8 @@ use crate::{
     exit::{NestedFault, VmExit, Width},
     frame::{FrameSource, HostFrames},
     handle::CpuTag,
-    spec::x86::registers::{Cr4, Xcr0},
+    host::{self, HostDebug},
+    spec::x86::registers::{Cr4, Dr6, Xcr0},
 };
 
 /// How a vCPU is made.
@@ -71,8 +73,12 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) xstate: ExtendedState<S>,
     pub(crate) offered: Offered,
     pub(crate) tsc: Tsc,
-    /// DR0 to DR3, DR6 and DR7 as the guest wrote them. They are kept and read back; breakpoints do not fire yet.
-    pub(crate) debug: [u64; 8],
+    /// DR0 to DR3, DR6 and DR7 as the guest sees them.
+    pub(crate) debug: DebugRegisters,
+    /// Whether DR0 to DR3 of the CPU that the vCPU is bound to are the guest's.
+    pub(crate) breakpoints_loaded: bool,
+    /// The host's debug registers, while the vCPU is bound.
+    pub(crate) host_debug: HostDebug,
     /// CR2, which the CPU does not switch under VMX.
     pub(crate) cr2: u64,
     pub(crate) pending: Pending,
@@ -106,7 +112,9 @@ impl<S: FrameSource> GuestState<S> {
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
             xstate,
             tsc: Tsc::new(tsc),
-            debug: crate::guest::state::DEBUG_RESET,
+            debug: DebugRegisters::RESET,
+            breakpoints_loaded: false,
+            host_debug: HostDebug::NONE,
             cr2: 0,
             pending: Pending::None,
             emulation: Emulation::NONE,
@@ -188,6 +196,58 @@ impl<S: FrameSource> GuestState<S> {
         self.events.would_wake(interrupts_enabled, &self.interrupts)
     }
 
+    /// The vCPU is bound: this CPU's debug registers are the host's, and the guest's are loaded if it uses breakpoints.
+    pub(crate) fn bind_debug(&mut self) {
+        self.host_debug = HostDebug::save();
+        self.breakpoints_loaded = false;
+        self.load_breakpoints();
+    }
+
+    /// The vCPU is unbound: the host's breakpoints come back.
+    pub(crate) fn unbind_debug(&mut self) {
+        self.breakpoints_loaded = false;
+        self.host_debug.restore();
+    }
+
+    /// DR0 to DR3 or DR7 of the guest have changed.
+    pub(crate) fn load_breakpoints(&mut self) {
+        if self.cpu.is_some() && (self.breakpoints_loaded || self.debug.breakpoints_enabled()) {
+            self.breakpoints_loaded = true;
+            host::set_breakpoints(self.debug.addresses());
+        }
+    }
+
+    /// A #DB for these reasons follows the guest's instruction, or, for BD, takes its place.
+    #[cold]
+    pub(crate) fn raise_debug(&mut self, causes: Dr6) {
+        self.debug.delivered(causes);
+        self.events.raise(Event::debug());
+    }
+
+    /// Everything but the memory and the policies as after RESET or power-up.
+    pub(crate) fn reset(&mut self) {
+        self.registers = GuestRegisters::default();
+        self.events = Events::default();
+        self.interrupts = InterruptQueue::default();
+        self.debug = DebugRegisters::RESET;
+        self.pending = Pending::None;
+        self.emulation.abort();
+        self.answer = None;
+        self.skip = 0;
+    }
+
+    /// An exception that the VMM raises at the guest's current instruction. A fault takes the place of the instruction that
+    /// exited; a trap follows it.
+    pub(crate) fn inject_exception(&mut self, event: Event) {
+        if event.is_fault() {
+            self.pending = Pending::None;
+            self.emulation.abort();
+            self.answer = None;
+            self.skip = 0;
+        }
+        self.events.raise(event.normalized());
+    }
+
     /// Takes in what other CPUs sent; true when somebody wants `run` to come back.
     #[cold]
     pub(crate) fn read_mail(&mut self) -> bool {
@@ -202,13 +262,3 @@ impl<S: FrameSource> GuestState<S> {
         mail.exit
     }
 }
-
-/// DR6 and DR7 after reset: the bits that read as 1.
-pub(crate) const DEBUG_RESET: [u64; 8] = {
-    use crate::spec::x86::registers::{Dr6, Dr7};
-    let mut registers = [0; 8];
-    // BLD and RTM say "no" by being 1.
-    registers[6] = Dr6::RESERVED_TO_1.with(Dr6::BLD).with(Dr6::RTM).bits();
-    registers[7] = Dr7::RESERVED_TO_1.bits();
-    registers
-};

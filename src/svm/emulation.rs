@@ -171,6 +171,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         match progress {
             Progress::Exit(exit) => return self.leave(exit),
             Progress::Again => {}
+            Progress::Repeat => self.repeat(),
             Progress::Skip(length) => self.skip_by(length),
             Progress::Raise(event) => self.guest.events.raise(event),
             Progress::PageFault(fault) => {

@@ -3,11 +3,12 @@
 
 use super::vcpu::SvmVcpu;
 use crate::{
+    exit::VmExit,
     frame::FrameSource,
     guest::{
-        debug,
+        debug::DebugRegisters,
         events::{Event, InterruptSource, Plan, Readiness},
-        state::DEBUG_RESET,
+        state::Pending,
     },
     spec::{
         amd::{
@@ -39,10 +40,29 @@ pub(super) enum NmiState {
 /// V_IRQ with which hardware makes the guest exit as soon as it can take an interrupt of whatever priority.
 const WINDOW: VirtualInterruptControl = VirtualInterruptControl::V_IRQ.with(VirtualInterruptControl::V_IGN_TPR);
 
+/// The VMM has to know something before the next entry.
+pub(super) struct Told;
+
 impl<S: FrameSource> SvmVcpu<S> {
-    /// Injects what is due, and asks for the windows that the rest needs.
+    /// Decides what the next entry injects.
     #[cold]
-    pub(super) fn plan_events(&mut self) -> Plan {
+    #[inline(never)]
+    pub(super) fn prepare_events(&mut self) -> Result<Option<Event>, Told> {
+        if self.guest.events.is_shutdown() {
+            self.leave(VmExit::Shutdown);
+            return Err(Told);
+        }
+        let plan = self.plan_events();
+        if plan.tell_vmm {
+            self.guest.pending = Pending::InterruptWindow;
+            self.leave(VmExit::InterruptWindow);
+            return Err(Told);
+        }
+        Ok(plan.inject)
+    }
+
+    /// Injects what is due, and asks for the windows that the rest needs.
+    fn plan_events(&mut self) -> Plan {
         let priority = self.vmcb.virtual_interrupt().v_tpr();
         self.guest.interrupts.set_task_priority(priority);
         self.notice_nmi_return();
@@ -50,6 +70,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             interrupts_enabled: self.rflags().contains(Rflags::IF),
             shadow: self.vmcb.interrupt_shadow().contains(InterruptShadow::INTERRUPT_SHADOW),
             nmi_blocked: self.nmi != NmiState::Open,
+            // The CPU keeps none between an exit and an entry.
+            debug_pending: false,
         };
         let plan = self.guest.events.plan(ready, &mut self.guest.interrupts);
         if let Some(event) = &plan.inject {
@@ -90,8 +112,8 @@ impl<S: FrameSource> SvmVcpu<S> {
                     // flag to what it was for the interrupted code.
                     self.collect_debug_causes();
                     self.set_rflags(self.rflags().with(Rflags::TF));
-                    self.set_intercept_exceptions(InterceptExceptions::EXCP1, true);
                     self.nmi = NmiState::Returning { rip, stepping: true };
+                    self.intercept_debug();
                 }
             }
         }
@@ -119,22 +141,60 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.nmi = NmiState::Handling;
             self.set_intercept_misc1(InterceptMisc1::IRET, true);
         }
+        // The guest executes the instruction again, without its breakpoint.
+        if event.is_fault() {
+            self.set_rflags(self.rflags().with(Rflags::RF));
+        }
+        // The handler returns behind the instruction: at NRIP on some CPUs, at RIP on the others.
+        if event.is_software() {
+            let next = self.vmcb.rip().wrapping_add(event.instruction_length.into());
+            self.vmcb.set_rip(next);
+            self.vmcb.set_nrip(next);
+        }
+        // The delivery ends a shadow.
+        self.vmcb.set_interrupt_shadow(InterruptShadow::empty());
         self.vmcb.set_eventinj(info);
     }
 
-    /// An event that was injected and whose delivery the exit interrupted is delivered again by the next entry.
-    ///
-    /// What the guest's own instruction raised is not: RIP still points at it, and it raises the event again. (An emulator
-    /// reports a stale event for an INT whose delivery it interrupts; it could not be told from such a one.) No other event is
-    /// delivered by the CPU: interrupts, NMIs, #DB and #MC exit before.
+    /// An event whose delivery the exit interrupted is delivered again by the next entry.
     #[inline]
     pub(super) fn recover_interrupted_event(&mut self, injected: Option<Event>) {
         let info = self.vmcb.exitintinfo();
-        if info.contains(EventInfo::VALID)
-            && let Some(event) = injected
+        if info.contains(EventInfo::VALID) {
+            self.deliver_again(info, injected);
+        }
+    }
+
+    /// What the library injected, or what the guest itself met: APM volume 2, "EXITINTINFO Pseudo-Code".
+    #[cold]
+    fn deliver_again(&mut self, info: EventInfo, injected: Option<Event>) {
+        if let Some(event) = injected
             && event.vector == info.vector()
         {
+            if event.is_software() {
+                // Back to the instruction, as `inject` found it.
+                let rip = self.vmcb.rip().wrapping_sub(event.instruction_length.into());
+                self.vmcb.set_rip(rip);
+            }
+            if event.kind == InterruptionType::NMI {
+                self.nmi = NmiState::Open;
+                self.set_intercept_misc1(InterceptMisc1::IRET, false);
+            }
             self.guest.events.reinject(event);
+            return;
+        }
+        let vector = ExceptionVector(info.vector());
+        match info.event_type() {
+            // INT3 and INTO, as INT n: RIP is still at the instruction, which raises the event again when it is executed. The
+            // length that an injection would take is unknown.
+            EventType::EXCEPTION if matches!(vector, ExceptionVector::BP | ExceptionVector::OF) => {}
+            // A #DB may be a trap, which nothing would raise again.
+            EventType::EXCEPTION => {
+                let code = info.contains(EventInfo::ERROR_CODE_VALID).then(|| info.error_code());
+                self.guest.events.reinject(Event::exception(vector, code));
+            }
+            // Interrupts and NMIs exit before the CPU delivers them.
+            _ => {}
         }
     }
 
@@ -152,23 +212,51 @@ impl<S: FrameSource> SvmVcpu<S> {
             && rip != self.vmcb.rip()
         {
             self.nmi = NmiState::Open;
-            self.set_intercept_exceptions(InterceptExceptions::EXCP1, false);
+            self.intercept_debug();
         }
     }
 
-    /// The #DB with which the guest was stepped over the IRET. It is none of the guest's: the flag is what the IRET loaded, and
-    /// if the interrupted code was being stepped, that traps next.
-    pub(super) fn stepped_over_nmi_return(&mut self) {
-        self.nmi = NmiState::Open;
-        self.set_intercept_exceptions(InterceptExceptions::EXCP1, false);
-        self.vmcb.set_dr6(DEBUG_RESET[6]);
+    /// An intercepted #DB. One with which the guest was stepped over the IRET of an NMI's handler is none of the guest's: the
+    /// flag is what the IRET loaded, and if the interrupted code was being stepped, that traps next.
+    pub(super) fn debug_exception(&mut self) {
+        let mut causes = Dr6::from_bits(self.vmcb.dr6());
+        self.vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
+        if let NmiState::Returning { stepping: true, .. } = self.nmi {
+            self.nmi = NmiState::Open;
+            self.intercept_debug();
+            causes.remove(Dr6::BS);
+            if !causes.intersects(Dr6::B0 | Dr6::B1 | Dr6::B2 | Dr6::B3) {
+                return;
+            }
+        } else if causes == DebugRegisters::DR6_RESET {
+            // The manual has DR6 as a handler would see it. One emulator leaves it as it was.
+            causes = self.guest.debug.likely_causes(self.rflags());
+        }
+        self.guest.raise_debug(causes);
     }
 
-    /// DR6 as the guest sees it: the CPU has the causes of the exceptions since the last access.
+    /// A guest with breakpoints on its stack could make the CPU deliver #DB without end: APM volume 2, "#DB (Debug)" of "Exception
+    /// Intercepts".
+    fn intercept_debug(&mut self) {
+        let stepping = matches!(self.nmi, NmiState::Returning { stepping: true, .. });
+        let on = stepping || self.guest.debug.data_breakpoints_enabled();
+        self.set_intercept_exceptions(InterceptExceptions::EXCP1, on);
+    }
+
+    /// The guest's debug registers have changed.
+    pub(super) fn load_debug(&mut self) {
+        self.vmcb.set_dr7(self.guest.debug.hardware_dr7().bits());
+        self.guest.load_breakpoints();
+        self.intercept_debug();
+    }
+
+    /// DR6 as the guest sees it: the CPU has the causes of the exceptions that were not intercepted.
     pub(super) fn collect_debug_causes(&mut self) {
-        let cause = Dr6::from_bits(self.vmcb.dr6());
-        debug::set_cause(&mut self.guest.debug, cause);
-        self.vmcb.set_dr6(DEBUG_RESET[6]);
+        let causes = Dr6::from_bits(self.vmcb.dr6());
+        if causes != DebugRegisters::DR6_RESET {
+            self.vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
+            self.guest.debug.happened(causes);
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 Outcome::Again
             }
             Exit::Exception(exit) if exit.index() == ExceptionVector::DB.0 => {
-                self.stepped_over_nmi_return();
+                self.debug_exception();
                 Outcome::Again
             }
             Exit::ExceptionWithCode(exit) if code == ExitCode::EXCP17 => {
@@ -268,10 +268,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     fn io_instruction(&mut self, exit: OnExit<payloads::Ioio>) -> Outcome {
         let info = exit.exit_info1();
-        // The bit for 8, 16 or 32 bits has the number of bytes as its place among them.
-        let sizes = IoioInfo::SIZE8.with(IoioInfo::SIZE16).with(IoioInfo::SIZE32);
-        let bytes = (info & sizes).bits() >> IoioInfo::SIZE8.bits().trailing_zeros();
-        let width = Width::from_bytes(bytes).unwrap_or(Width::Dword);
+        let width = io_width(info);
         // EXITINFO2 holds the address of the next instruction, on every CPU.
         let length = exit.exit_info2().wrapping_sub(self.vmcb.rip()) as u8;
         if info.contains(IoioInfo::STRING) {
@@ -410,6 +407,15 @@ impl<S: FrameSource> SvmVcpu<S> {
             world_switch::enter_world(host, guest);
         }
     }
+}
+
+/// The width of an access to a port.
+#[inline(always)]
+pub(super) fn io_width(info: IoioInfo) -> Width {
+    // The bit for 8, 16 or 32 bits has the number of bytes as its place among them.
+    let sizes = IoioInfo::SIZE8.with(IoioInfo::SIZE16).with(IoioInfo::SIZE32);
+    let bytes = (info & sizes).bits() >> IoioInfo::SIZE8.bits().trailing_zeros();
+    Width::from_bytes(bytes).unwrap_or(Width::Dword)
 }
 
 /// Whether VMRUN has not entered the guest: VMEXIT_INVALID and its kin, of which one emulator reports the lower half only.

@@ -10,7 +10,6 @@ use crate::{
     frame::FrameSource,
     guest::{
         control::{ControlState, Fault},
-        debug,
         decode::{ControlAccess, DecodeError, MemoryOperand, WordOperand},
         emulation::{Cpu, access_fault},
         events::Event,
@@ -26,7 +25,7 @@ use crate::{
             payloads::DecodeAssists,
         },
         payload::{HasExitInfo1, InfoIf, SvmKind},
-        x86::registers::Cr0,
+        x86::registers::{Cr0, Cr4, Dr6},
     },
 };
 
@@ -111,20 +110,27 @@ impl<S: FrameSource> SvmVcpu<S> {
             Ok(decoded) => decoded,
             Err(outcome) => return outcome,
         };
-        let number = debug::canonical_number(number);
         self.collect_debug_causes();
+        let debug_extensions = self.control_state().cr4.contains(Cr4::DE);
+        let Some(old) = self.guest.debug.read(number, debug_extensions) else {
+            return self.raise(Event::invalid_opcode());
+        };
+        // The exit comes before the CPU looks at DR7.GD.
+        if self.guest.debug.detects_accesses() {
+            self.guest.raise_debug(Dr6::BD);
+            return Outcome::Again;
+        }
         match access {
             ControlAccess::MovTo(register) if write => {
                 let value = self.operand(register);
-                if debug::write(&mut self.guest.debug, number, value).is_err() {
+                if self.guest.debug.write(number, value).is_err() {
                     return self.raise(Event::general_protection());
                 }
+                self.load_debug();
                 self.skip_by(length);
                 Outcome::Again
             }
-            ControlAccess::MovFrom(register) if !write => {
-                self.read_control(register, debug::read(&self.guest.debug, number), length)
-            }
+            ControlAccess::MovFrom(register) if !write => self.read_control(register, old, length),
             _ => Outcome::Again,
         }
     }

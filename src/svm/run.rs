@@ -4,7 +4,9 @@ use super::{
     asid,
     code_page::CodePage,
     emulation::{VmcbCpu, code_size},
-    exits::{Outcome, is_refusal},
+    events::Told,
+    exits::{Outcome, io_width, is_refusal},
+    payload::ExitInformation,
     vcpu::SvmVcpu,
     world_switch,
 };
@@ -29,9 +31,10 @@ use crate::{
     spec::{
         amd::{
             exit_info::TlbControl,
+            payloads::Exit,
             vmcb::{CleanBits, InterruptShadow},
         },
-        x86::registers::{Dr6, ExceptionVector, Rflags},
+        x86::registers::{Cr4, Rflags},
     },
 };
 
@@ -83,17 +86,10 @@ impl<S: FrameSource> SvmVcpu<S> {
             }
             let mut injected = None;
             if self.guest.events.any() {
-                if self.guest.events.is_shutdown() {
-                    self.leave(VmExit::Shutdown);
-                    return;
+                match self.prepare_events() {
+                    Ok(event) => injected = event,
+                    Err(Told) => return,
                 }
-                let plan = self.plan_events();
-                if plan.tell_vmm {
-                    self.guest.pending = Pending::InterruptWindow;
-                    self.leave(VmExit::InterruptWindow);
-                    return;
-                }
-                injected = plan.inject;
             }
             self.vmcb.set_rax(self.guest.registers.rax);
             if self.vmcb.clean_bits() == CleanBits::ALL {
@@ -134,7 +130,9 @@ impl<S: FrameSource> SvmVcpu<S> {
     #[inline(always)]
     fn answer_cpuid(&mut self) -> bool {
         let vmcb = &mut *self.vmcb;
-        if vmcb.exitcode() != self.answered_at_once || vmcb.rflags() & Rflags::TF.bits() != 0 {
+        if vmcb.exitcode() != self.answered_at_once
+            || (vmcb.rflags() | self.guest.debug.watch().bits()) & Rflags::TF.bits() != 0
+        {
             return false;
         }
         let registers = &mut self.guest.registers;
@@ -188,15 +186,38 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         self.vmcb.set_rip(next);
         self.vmcb.set_interrupt_shadow(InterruptShadow::empty());
-        if self.rflags().contains(Rflags::TF) {
-            self.single_step();
+        if (self.rflags() | self.guest.debug.watch()).contains(Rflags::TF) {
+            self.trap_after(false);
         }
     }
 
+    /// One element of a repeated string instruction is done.
+    pub(super) fn repeat(&mut self) {
+        self.vmcb.set_interrupt_shadow(InterruptShadow::empty());
+        if (self.rflags() | self.guest.debug.watch()).contains(Rflags::TF) {
+            self.trap_after(true);
+        }
+    }
+
+    /// The completed instruction (or one element of it) may be followed by a #DB: a single step, and its own breakpoints.
     #[cold]
-    fn single_step(&mut self) {
-        debug::set_cause(&mut self.guest.debug, Dr6::BS);
-        self.guest.events.raise(Event::exception(ExceptionVector::DB, None));
+    fn trap_after(&mut self, repeats: bool) {
+        let flags = self.rflags();
+        let resume = if repeats { flags.with(Rflags::RF) } else { flags.without(Rflags::RF) };
+        self.set_rflags(resume);
+        let port = self.port_of_exit();
+        let debug_extensions = self.control_state().cr4.contains(Cr4::DE);
+        let causes = self.guest.debug.causes_after(flags, port, debug_extensions);
+        if !causes.is_empty() {
+            self.guest.raise_debug(causes);
+        }
+    }
+
+    /// The port that the last exit was about.
+    fn port_of_exit(&self) -> Option<debug::Access> {
+        let Exit::Ioio(exit) = Exit::decode(self.vmcb.exitcode(), ExitInformation::of(&self.vmcb)) else { return None };
+        let info = exit.exit_info1();
+        Some(debug::Access::Port { port: info.port(), width: io_width(info) })
     }
 
     /// Makes the next entry forget the guest's translations.

@@ -7,9 +7,9 @@ use crate::{
     frame::FrameSource,
     guest::{
         control::ControlState,
+        debug::DebugRegisters,
         registers::{DescriptorTable, Segment, SystemRegisters},
         segmentation::SegmentRegister,
-        state::DEBUG_RESET,
     },
     host,
     spec::{
@@ -119,9 +119,9 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_rflags(system.rflags.bits());
         vmcb.set_rip(system.rip);
         vmcb.set_rsp(system.rsp);
-        vmcb.set_dr6(DEBUG_RESET[6]);
-        vmcb.set_dr7(DEBUG_RESET[7]);
+        vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
         vmcb.set_interrupt_shadow(InterruptShadow::empty());
+        self.load_debug();
         self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer }, false);
         self.shut_down = false;
         Ok(())

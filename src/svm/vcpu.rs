@@ -154,7 +154,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// [`Error::InvalidInput`] for an entry point that the mode cannot reach.
     pub fn start(&mut self, state: StartState) -> Result {
         let system = SystemRegisters::start(state)?;
-        self.guest.registers = GuestRegisters::default();
+        self.guest.reset();
+        self.nmi = NmiState::Open;
         self.set_system(&system)
     }
 
@@ -195,9 +196,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.events.queue_nmi();
     }
 
-    /// Raises an exception at the guest's current instruction.
+    /// Raises an event at the guest's current instruction. A fault takes the place of the instruction that exited, which is not
+    /// completed.
     pub fn inject_exception(&mut self, event: Event) {
-        self.guest.events.raise(event);
+        self.guest.inject_exception(event);
     }
 
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
@@ -237,6 +239,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.xstate.load_guest();
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
+        self.guest.bind_debug();
         self.allow_run();
         Ok(())
     }
@@ -251,6 +254,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         if CpuIndex::current()? != cpu {
             return Err(Error::BadState("the vCPU is bound to another CPU"));
         }
+        self.guest.unbind_debug();
         self.guest.xstate.unload_guest();
         self.tsc_leaves();
         cpu.slot().bound.store(0, Ordering::Relaxed);

@@ -172,6 +172,10 @@ impl<S: FrameSource> VmxVcpu<S> {
         match progress {
             Progress::Exit(exit) => Some(exit),
             Progress::Again => None,
+            Progress::Repeat => {
+                self.repeat(vmcs);
+                None
+            }
             Progress::Skip(length) => {
                 self.skip_by(vmcs, length.into());
                 None

@@ -8,12 +8,16 @@ use super::{
 };
 use crate::{
     frame::FrameSource,
-    guest::events::{Event, Plan, Readiness},
+    guest::{
+        events::{Event, Plan, Readiness},
+        state::Pending,
+    },
     spec::{
         intel::{
             controls::PrimaryControls,
             structures::{
                 EntryInterruptionInformation, IdtVectoringInformation, InterruptibilityState, InterruptionType,
+                PendingDebugExceptions,
             },
             vmcs::*,
         },
@@ -27,21 +31,59 @@ const SHADOW: InterruptibilityState =
     InterruptibilityState::BLOCKING_BY_STI.with(InterruptibilityState::BLOCKING_BY_MOV_SS);
 
 impl<S: FrameSource> VmxVcpu<S> {
-    /// Injects what is due, and asks for the windows that the rest needs.
+    /// Decides what the next entry injects. True when there is none: the guest has shut down, or the VMM has to know that it
+    /// can take an interrupt.
+    #[cold]
     #[inline(never)]
+    pub(super) fn prepare_events(&mut self, vmcs: &Vmcs<'_>) -> bool {
+        if self.guest.events.is_shutdown() {
+            return true;
+        }
+        let tell = self.plan_events(vmcs).tell_vmm;
+        if tell {
+            self.keep_skip(vmcs);
+            self.guest.pending = Pending::InterruptWindow;
+        }
+        tell
+    }
+
+    /// The entry failed, and the event that it was to inject is still pending: the CPU leaves the field valid.
+    pub(super) fn take_back_injected(&mut self, vmcs: &Vmcs<'_>) {
+        let information = vmcs.read(VM_ENTRY_INTERRUPTION_INFORMATION);
+        if !information.contains(EntryInterruptionInformation::VALID) {
+            return;
+        }
+        vmcs.write(VM_ENTRY_INTERRUPTION_INFORMATION, EntryInterruptionInformation::empty());
+        let has_code = information.contains(EntryInterruptionInformation::DELIVER_ERROR_CODE);
+        let kind = information.interruption_type();
+        self.guest.events.undo(Event {
+            vector: information.vector(),
+            kind,
+            error_code: has_code.then(|| vmcs.read(VM_ENTRY_EXCEPTION_ERROR_CODE)),
+            instruction_length: if is_software(kind) { vmcs.read(VM_ENTRY_INSTRUCTION_LENGTH) as u8 } else { 0 },
+        });
+    }
+
+    /// Injects what is due, and asks for the windows that the rest needs.
     pub(super) fn plan_events(&mut self, vmcs: &Vmcs<'_>) -> Plan {
         let mut state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
         if self.skipped && state.intersects(SHADOW) {
             state.remove(SHADOW);
             vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state);
         }
+        let valid = PendingDebugExceptions::ENABLED_BREAKPOINT.with(PendingDebugExceptions::BS);
         let ready = Readiness {
             interrupts_enabled: vmcs.read(GUEST_RFLAGS).contains(Rflags::IF),
             shadow: state.intersects(SHADOW),
             nmi_blocked: state.contains(InterruptibilityState::BLOCKING_BY_NMI),
+            debug_pending: vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS).intersects(valid),
         };
         let plan = self.guest.events.plan(ready, &mut self.guest.interrupts);
         if let Some(event) = &plan.inject {
+            // The delivery of an event ends a shadow; an entry with single-step and a shadow would be refused.
+            if state.intersects(SHADOW) {
+                vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(SHADOW));
+            }
             self.inject(vmcs, event);
         }
         let mut primary = self.controls.primary;
@@ -79,7 +121,11 @@ impl<S: FrameSource> VmxVcpu<S> {
             information.insert(EntryInterruptionInformation::DELIVER_ERROR_CODE);
             vmcs.write(VM_ENTRY_EXCEPTION_ERROR_CODE, code);
         }
-        if is_software(event.kind) {
+        // The guest executes the instruction again, without its breakpoint.
+        if event.is_fault() {
+            vmcs.write(GUEST_RFLAGS, vmcs.read(GUEST_RFLAGS).with(Rflags::RF));
+        }
+        if event.is_software() {
             vmcs.write(VM_ENTRY_INSTRUCTION_LENGTH, u32::from(event.instruction_length));
         }
         vmcs.write(VM_ENTRY_INTERRUPTION_INFORMATION, information);

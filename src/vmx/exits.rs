@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu};
+use super::{loaded::Vmcs, payload::OnExit, run::is_64_bit, vcpu::VmxVcpu};
 use crate::{
     exit::{Access, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
@@ -31,7 +31,7 @@ use crate::{
         payload::HasInstructionLength,
         x86::{
             msrs::{IA32_PAT_RESET, Pat},
-            registers::{Cr0, Dr6, Efer, ExceptionVector, Rflags},
+            registers::{Cr0, Cr4, Dr6, Efer, ExceptionVector, Rflags},
         },
     },
 };
@@ -310,14 +310,26 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn mov_dr(&mut self, exit: OnExit<'_, payloads::MovDr>) -> Option<VmExit> {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         let register = RegisterIndex::new(qualification.register().0);
-        let number = crate::guest::debug::canonical_number(qualification.dr_number());
+        let number = qualification.dr_number();
+        let debug_extensions = self.control_state(vmcs).cr4.contains(Cr4::DE);
+        let Some(old) = self.guest.debug.read(number, debug_extensions) else {
+            return self.raise(Event::invalid_opcode());
+        };
+        // The exit comes before the CPU looks at DR7.GD.
+        if self.guest.debug.detects_accesses() {
+            self.guest.raise_debug(Dr6::BD);
+            return None;
+        }
+        let mask = if is_64_bit(vmcs) { Width::Qword.mask() } else { Width::Dword.mask() };
         if qualification.contains(MovDrQualification::DIRECTION_FROM_DR) {
-            self.write_register(vmcs, register, crate::guest::debug::read(&self.guest.debug, number));
+            self.write_register(vmcs, register, old & mask);
         } else {
-            let value = self.read_register(vmcs, register);
-            if crate::guest::debug::write(&mut self.guest.debug, number, value).is_err() {
+            let value = self.read_register(vmcs, register) & mask;
+            if self.guest.debug.write(number, value).is_err() {
                 return self.raise(Event::general_protection());
             }
+            vmcs.write(GUEST_DR7, self.guest.debug.hardware_dr7());
+            self.guest.load_breakpoints();
         }
         self.skipped(exit)
     }
@@ -336,7 +348,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Option<VmExit> {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         self.recover_interrupted_event(exit);
-        if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.any() {
+        if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.is_delivering() {
             self.block_nmis_again(vmcs);
         }
         let has_linear = qualification.contains(EptViolationQualification::LINEAR_ADDRESS_VALID);
@@ -362,7 +374,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let event = exit.interruption();
         let information = event.information;
         self.recover_interrupted_event(exit);
-        if information.contains(ExitInterruptionInformation::NMI_UNBLOCKING) && !self.guest.events.any() {
+        if information.contains(ExitInterruptionInformation::NMI_UNBLOCKING) && !self.guest.events.is_delivering() {
             self.block_nmis_again(exit.source());
         }
         if information.interruption_type() == InterruptionType::NMI {
@@ -380,7 +392,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             ExceptionVector::DB => {
                 // An intercepted #DB leaves DR6 to us.
                 let cause = DebugExceptionQualification::from_bits(exit.qualification());
-                crate::guest::debug::set_cause(&mut self.guest.debug, Dr6::from_bits(cause.bits()));
+                self.guest.debug.delivered(Dr6::from_bits(cause.bits()));
             }
             _ => {}
         }

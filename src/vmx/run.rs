@@ -3,19 +3,19 @@
 use super::{events::end_shadow, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
-    exit::{EntryFailure, VmExit},
+    exit::{EntryFailure, VmExit, Width},
     frame::FrameSource,
-    guest::{events::Event, registers::RegisterIndex, state::Pending},
+    guest::{debug, registers::RegisterIndex, state::Pending},
     host::{self, InterruptsOff},
     spec::{
         intel::{
             exits::{ExitReason, ExitReasonWord},
-            payloads,
+            payloads::{self, Exit},
             structures::{PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
         payload::Payload,
-        x86::registers::{Efer, Rflags},
+        x86::registers::{Cr4, Dr6, Efer, Rflags},
     },
 };
 
@@ -56,18 +56,9 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.keep_skip(vmcs);
                 return VmExit::Interrupted;
             }
-            let mut injected = None;
-            if self.guest.events.any() {
-                if self.guest.events.is_shutdown() {
-                    return VmExit::Shutdown;
-                }
-                let plan = self.plan_events(vmcs);
-                if plan.tell_vmm {
-                    self.keep_skip(vmcs);
-                    self.guest.pending = Pending::InterruptWindow;
-                    return VmExit::InterruptWindow;
-                }
-                injected = plan.inject;
+            if self.guest.events.any() && self.prepare_events(vmcs) {
+                // Not as a result of the call, which would have to lie in memory: this is on the way of every exit.
+                return if self.guest.events.is_shutdown() { VmExit::Shutdown } else { VmExit::InterruptWindow };
             }
             if self.forget_nested {
                 self.forget_nested_now();
@@ -79,7 +70,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             let entered =
                 unsafe { world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context) };
             if !entered {
-                return self.entry_failed(injected, 0, super::instructions::instruction_error(), 0);
+                return self.entry_failed(vmcs, 0, super::instructions::instruction_error(), 0);
             }
             let reason = vmcs.read(EXIT_REASON);
             // The whole word at once: no flag set, and the most frequent exit first.
@@ -92,7 +83,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
-                return self.entry_failed(injected, reason.bits(), 0, qualification);
+                return self.entry_failed(vmcs, reason.bits(), 0, qualification);
             }
             self.launched = true;
             if let Some(exit) = self.handle_exit(vmcs, reason) {
@@ -120,21 +111,57 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         vmcs.write(GUEST_RIP, next);
         self.skipped = true;
-        if vmcs.read(GUEST_RFLAGS).contains(Rflags::TF) {
-            self.single_step(vmcs);
+        if (vmcs.read(GUEST_RFLAGS) | self.guest.debug.watch()).contains(Rflags::TF) {
+            self.trap_after(vmcs, false);
         }
     }
 
-    /// The completed instruction was to be followed by a single-step trap.
+    /// One element of a repeated string instruction is done.
+    pub(super) fn repeat(&mut self, vmcs: &Vmcs<'_>) {
+        self.skipped = true;
+        if (vmcs.read(GUEST_RFLAGS) | self.guest.debug.watch()).contains(Rflags::TF) {
+            self.trap_after(vmcs, true);
+        }
+    }
+
+    /// The completed instruction (or one element of it) may be followed by a #DB: a single step, its own breakpoints, and what
+    /// the MOV SS before it has held back. All of it is one exception of the engine's, and not a pending debug exception,
+    /// which an entry that injects something else would lose.
     #[cold]
-    fn single_step(&mut self, vmcs: &Vmcs<'_>) {
+    fn trap_after(&mut self, vmcs: &Vmcs<'_>, repeats: bool) {
         end_shadow(vmcs);
+        let flags = vmcs.read(GUEST_RFLAGS);
+        let resume = if repeats { flags.with(Rflags::RF) } else { flags.without(Rflags::RF) };
+        if resume != flags {
+            vmcs.write(GUEST_RFLAGS, resume);
+        }
+        let port = self.port_of_exit(vmcs);
+        let debug_extensions = self.control_state(vmcs).cr4.contains(Cr4::DE);
+        let mut causes = self.guest.debug.causes_after(flags, port, debug_extensions);
         let pending = vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS);
-        vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, pending.with(PendingDebugExceptions::BS));
+        if !pending.is_empty() {
+            vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, PendingDebugExceptions::empty());
+            if pending.contains(PendingDebugExceptions::ENABLED_BREAKPOINT) {
+                causes |= Dr6::from_bits(pending.bits()) & (Dr6::B0 | Dr6::B1 | Dr6::B2 | Dr6::B3);
+            }
+        }
+        if !causes.is_empty() {
+            self.guest.raise_debug(causes);
+        }
+    }
+
+    /// The port that the last exit was about.
+    fn port_of_exit(&self, vmcs: &Vmcs<'_>) -> Option<debug::Access> {
+        let Exit::IoInstruction(exit) = Exit::decode(ExitReason(vmcs.read(EXIT_REASON).basic_reason()), vmcs) else {
+            return None;
+        };
+        let qualification = exit.qualification();
+        let width = Width::from_bytes(u64::from(qualification.size().0) + 1)?;
+        Some(debug::Access::Port { port: qualification.port(), width })
     }
 
     /// `run` ends between a skip and the next entry: the shadow that the skip ended must not come back.
-    fn keep_skip(&self, vmcs: &Vmcs<'_>) {
+    pub(super) fn keep_skip(&self, vmcs: &Vmcs<'_>) {
         if self.skipped {
             end_shadow(vmcs);
         }
@@ -142,10 +169,8 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest did not run. What was to be injected stays pending.
     #[cold]
-    fn entry_failed(&mut self, injected: Option<Event>, reason: u32, error: u32, qualification: u64) -> VmExit {
-        if let Some(event) = injected {
-            self.guest.events.undo(event);
-        }
+    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, reason: u32, error: u32, qualification: u64) -> VmExit {
+        self.take_back_injected(vmcs);
         VmExit::EntryFailure(EntryFailure { code: reason.into(), qualification, instruction_error: error })
     }
 

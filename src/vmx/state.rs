@@ -16,7 +16,7 @@ use crate::{
             structures::{InterruptibilityState, PendingDebugExceptions, SegmentAccessRights},
             vmcs::*,
         },
-        x86::registers::{Cr0, Cr3, Cr4, Dr7, Efer},
+        x86::registers::{Cr0, Cr3, Cr4, Efer},
     },
 };
 
@@ -134,7 +134,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.write(GUEST_RFLAGS, system.rflags);
         vmcs.write(GUEST_RIP, system.rip);
         vmcs.write(GUEST_RSP, system.rsp);
-        vmcs.write(GUEST_DR7, Dr7::from_bits(crate::guest::state::DEBUG_RESET[7]));
+        vmcs.write(GUEST_DR7, self.guest.debug.hardware_dr7());
         vmcs.write(GUEST_INTERRUPTIBILITY_STATE, InterruptibilityState::empty());
         vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, PendingDebugExceptions::empty());
         self.guest.cr2 = system.cr2;

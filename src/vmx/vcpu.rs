@@ -163,7 +163,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             return Err(Error::Unsupported("guests without paging (\"unrestricted guest\")"));
         }
         let system = SystemRegisters::start(state)?;
-        self.guest.registers = GuestRegisters::default();
+        self.guest.reset();
         self.set_system(&system)
     }
 
@@ -218,9 +218,10 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.events.queue_nmi();
     }
 
-    /// Raises an exception at the guest's current instruction.
+    /// Raises an event at the guest's current instruction. A fault takes the place of the instruction that exited, which is not
+    /// completed.
     pub fn inject_exception(&mut self, event: Event) {
-        self.guest.events.raise(event);
+        self.guest.inject_exception(event);
     }
 
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
@@ -259,6 +260,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.load_msrs();
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
+        self.guest.bind_debug();
         Ok(())
     }
 
@@ -325,6 +327,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let _interrupts_off = InterruptsOff::new();
         self.store_msrs();
         self.guest.tsc.leave(host::timestamp());
+        self.guest.unbind_debug();
         self.guest.xstate.unload_guest();
         // SAFETY: this CPU is in VMX operation. VMCLEAR writes cached state to the region, so that another CPU can load it.
         unsafe { instructions::vmclear(self.region.address()) }?;

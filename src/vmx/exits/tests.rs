@@ -11,7 +11,7 @@ use crate::{
         intel::{
             controls::{EntryControls, SecondaryControls},
             exit_qualifications::{CrAccessQualification, GeneralRegister},
-            structures::{EntryInterruptionInformation, InterruptibilityState, PendingDebugExceptions},
+            structures::{EntryInterruptionInformation, InterruptibilityState},
         },
         map::ExitClass,
         x86::{
@@ -215,7 +215,7 @@ fn skipping_wraps_and_steps() {
     put(&vmcs, GUEST_INTERRUPTIBILITY_STATE, InterruptibilityState::BLOCKING_BY_STI.bits().into());
     vcpu.skip_by(&vmcs, 2);
     assert_eq!(vmcs.read(GUEST_RIP), 1, "EIP has 32 bits");
-    assert!(vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS).contains(PendingDebugExceptions::BS));
+    assert_eq!(vcpu.plan_events(&vmcs).inject, Some(Event::debug()));
     assert!(vmcs.read(GUEST_INTERRUPTIBILITY_STATE).is_empty());
     in_long_mode(&mut vcpu, &vmcs);
     put(&vmcs, GUEST_RIP, 0xffff_ffff);

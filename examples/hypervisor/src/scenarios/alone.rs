@@ -48,6 +48,10 @@ alone! {
     interrupt_shadow;
     /// The trap flag.
     single_step;
+    /// The debug registers, and breakpoints that the hypervisor finds.
+    breakpoints;
+    /// Breakpoints that the CPU finds.
+    breakpoints_of_cpu;
     /// #UD.
     invalid_opcode;
     /// XSETBV.

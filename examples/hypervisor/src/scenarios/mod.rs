@@ -79,6 +79,8 @@ scenarios! {
     nmi = interrupts::nmi();
     interrupt_shadow = alone::interrupt_shadow();
     single_step = alone::single_step();
+    breakpoints = alone::breakpoints();
+    breakpoints_of_cpu = alone::breakpoints_of_cpu();
     hypercall = hypercall::hypercall();
     invalid_opcode = alone::invalid_opcode();
     xsetbv = alone::xsetbv();
