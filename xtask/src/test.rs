@@ -10,6 +10,7 @@ mod numbers;
 mod outside;
 mod packages;
 mod panic_free;
+mod run;
 
 use std::time::Instant;
 
@@ -59,6 +60,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let mut checks = host::checks();
     checks.extend(outside::checks());
     checks.extend(packages::checks());
+    checks.extend(run::checks());
     checks.extend(panic_free::checks());
     checks.extend(atlas::checks());
     checks.extend(audit::checks());

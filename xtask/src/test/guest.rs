@@ -1,7 +1,7 @@
 //! Guests from files on every machine: Linux, and small programs that end in every way there is.
 
 mod ends;
-mod tiny;
+pub mod tiny;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
