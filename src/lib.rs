@@ -67,7 +67,7 @@ pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 pub use guest::{
     events::Event,
-    msr::UnknownMsr,
+    msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},
     state::VcpuConfig,
 };

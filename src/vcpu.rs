@@ -7,8 +7,8 @@ use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxVcpu;
 use crate::{
-    Error, Event, FrameSource, GuestRegisters, HostFrames, RegisterIndex, Result, StartState, SystemRegisters,
-    VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
+    Error, Event, FrameSource, GuestRegisters, HostFrames, MsrPolicy, RegisterIndex, Result, StartState,
+    SystemRegisters, VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
 };
 
 /// A virtual CPU, on the virtualization that this machine has.
@@ -171,6 +171,19 @@ impl<S: FrameSource> Vcpu<S> {
     /// expressed, [`Error::BadState`] when this CPU is not enabled, or the vCPU is bound.
     pub fn set_tsc_frequency(&mut self, guest: u64, host: u64) -> Result {
         each!(self, vcpu => vcpu.set_tsc_frequency(guest, host))
+    }
+
+    /// What becomes of the guest's accesses to model-specific registers.
+    pub fn msr_policy(&self) -> &MsrPolicy {
+        each!(self, vcpu => vcpu.msr_policy())
+    }
+
+    /// Changes that, before or after [`bind`](Self::bind). It holds from the next [`run`](Self::run) on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for the policy of another vendor's vCPU.
+    pub fn set_msr_policy(&mut self, policy: MsrPolicy) -> Result {
+        each!(self, vcpu => vcpu.set_msr_policy(policy))
     }
 
     /// The policy that answers the guest's CPUID.

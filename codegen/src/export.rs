@@ -3,6 +3,7 @@
 mod amd;
 mod intel;
 mod map;
+mod msr_policy;
 mod types;
 
 use std::io;
@@ -43,6 +44,8 @@ pub fn tables(spec: &Spec) -> Vec<Table> {
         types::enums(spec),
         map::exit_map(spec),
         map::state_map(spec),
+        msr_policy::msr_policy(spec),
+        msr_policy::msr_bitmaps(spec),
         types::manuals(spec),
     ]
 }

@@ -83,6 +83,14 @@ impl<const N: usize, S: FrameSource> ContiguousFrames<N, S> {
         Ok(frames)
     }
 
+    /// Fills all frames with one byte.
+    pub(crate) fn fill(&mut self, byte: u8) {
+        for index in 0..N {
+            // SAFETY: a frame of ours, 4096 writable bytes; `&mut self` excludes other users of this value's own.
+            unsafe { self.frame(index).write_bytes(byte, PAGE_SIZE_4K) };
+        }
+    }
+
     /// The physical address of the first byte.
     pub(crate) fn address(&self) -> u64 {
         self.first.as_usize() as u64

@@ -1,27 +1,24 @@
-//! The policy for model-specific registers: default deny.
+//! The guest's model-specific registers: the answers to its accesses, and the values that are kept for it.
 //!
-//! A register is passed through only when the CPU itself switches it between guest and host, or the library does when it
-//! binds a vCPU. What belongs to the host is refused with #GP. What no entry names goes to the VMM, or is refused too.
+//! Default deny. What becomes of each register, `spec/msr_policy.toml` says, and the VMM may change it ([`MsrPolicy`]). A
+//! register is passed through only when the CPU itself switches it between guest and host, or the library does when it binds
+//! a vCPU.
 
+mod policy;
+#[cfg(any(feature = "vmx", feature = "amd"))]
+mod switched;
+
+pub use self::policy::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr};
+#[cfg(any(feature = "vmx", feature = "amd"))]
+pub(crate) use self::switched::SwitchedMsrs;
 use crate::spec::{
-    Msr,
-    amd::msrs as amd,
-    intel::msrs as intel,
+    Msr, MsrAnswer, MsrRange, MsrRule,
+    msr_policy::{MsrHandler, SLOTS},
     x86::{
         msrs::{self, *},
         registers::Efer,
     },
 };
-
-/// What happens to a register that the policy does not name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum UnknownMsr {
-    /// The VMM is asked: [`VmExit::MsrRead`](crate::VmExit::MsrRead), [`VmExit::MsrWrite`](crate::VmExit::MsrWrite).
-    #[default]
-    AskVmm,
-    /// The guest gets #GP(0).
-    Fault,
-}
 
 /// The policy's answer to an access that reached it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,82 +46,146 @@ pub(crate) enum VendorMsr {
     TscAdjust,
 }
 
-/// The registers that the guest reads and writes without an exit: the CPU switches them with the VMCS or VMCB
-/// (SYSENTER_*, FS_BASE, GS_BASE), or the library does at bind and unbind (VMX) or around VMRUN (SVM).
-pub(crate) const PASS_THROUGH: [Msr; 10] = [
-    IA32_SYSENTER_CS,
-    IA32_SYSENTER_ESP,
-    IA32_SYSENTER_EIP,
-    IA32_FS_BASE,
-    IA32_GS_BASE,
-    IA32_KERNEL_GS_BASE,
-    IA32_STAR,
-    IA32_LSTAR,
-    IA32_CSTAR,
-    IA32_FMASK,
-];
-
-/// The guest's registers that live nowhere else.
+/// What decides about the registers when a vCPU is made.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct MsrConfig {
+    pub(crate) rules: &'static [MsrRule],
+    pub(crate) bitmap: &'static [MsrRange],
+    /// RDTSCP and RDPID are offered.
+    pub(crate) rdtscp: bool,
+}
+
+/// The guest's registers that live nowhere else, and the policy.
+#[derive(Clone, Debug)]
 pub(crate) struct MsrState {
+    /// The register that a read answers at once: IA32_APIC_BASE, or none when the VMM has changed what becomes of it.
+    at_once: Msr,
     apic_base: u64,
-    unknown: UnknownMsr,
-    /// Which local APIC range the VMM answers, whatever `unknown` says: an x2APIC register is a device.
+    policy: MsrPolicy,
+    values: [u64; SLOTS],
+    /// Which local APIC range the VMM answers, whatever the policy says of unknown registers: an x2APIC register is a device.
     x2apic_to_vmm: bool,
 }
 
+/// The number of no register.
+const NONE: Msr = Msr(u32::MAX);
+
 impl MsrState {
-    pub(crate) fn new(bootstrap: bool, unknown: UnknownMsr, x2apic_to_vmm: bool) -> Self {
+    pub(crate) fn new(bootstrap: bool, config: MsrConfig, unknown: UnknownMsr, x2apic_to_vmm: bool) -> Self {
         let bits = if bootstrap { msrs::ApicBase::BSP } else { msrs::ApicBase::empty() };
-        Self { apic_base: IA32_APIC_BASE_RESET | bits.bits(), unknown, x2apic_to_vmm }
+        let mut values = [0; SLOTS];
+        for rule in config.rules {
+            if let Some(value) = rule.slot.and_then(|slot| values.get_mut(usize::from(slot))) {
+                *value = rule.value;
+            }
+        }
+        Self {
+            at_once: IA32_APIC_BASE,
+            apic_base: IA32_APIC_BASE_RESET | bits.bits(),
+            policy: MsrPolicy::new(config.rules, config.bitmap, unknown, config.rdtscp),
+            values,
+            x2apic_to_vmm,
+        }
+    }
+
+    pub(crate) fn policy(&self) -> &MsrPolicy {
+        &self.policy
+    }
+
+    /// Another policy, of the same vendor.
+    pub(crate) fn set_policy(&mut self, policy: MsrPolicy) {
+        let own = policy.action(IA32_APIC_BASE, false) == MsrAction::Library;
+        self.at_once = if own { IA32_APIC_BASE } else { NONE };
+        self.policy = policy;
     }
 
     /// RDMSR. Kept small: it is on the path that never leaves the library.
     #[inline]
     pub(crate) fn read(&self, msr: Msr) -> Answer {
-        match msr {
-            IA32_APIC_BASE => Answer::Value(self.apic_base),
-            IA32_EFER => Answer::Vendor(VendorMsr::Efer),
-            IA32_PAT => Answer::Vendor(VendorMsr::Pat),
-            IA32_TSC => Answer::Vendor(VendorMsr::Tsc),
-            IA32_TSC_ADJUST => Answer::Vendor(VendorMsr::TscAdjust),
-            // "None": no microcode revision, no variable MTRRs, no machine-check banks, no debug features.
-            IA32_BIOS_SIGN_ID | IA32_MTRRCAP | IA32_MCG_CAP | IA32_MCG_STATUS | IA32_DEBUGCTL | IA32_PLATFORM_ID => {
-                Answer::Value(0)
-            }
-            IA32_MISC_ENABLE => Answer::Value(msrs::MiscEnable::FAST_STRINGS.bits()),
-            _ => self.other(msr),
+        if msr == self.at_once { Answer::Value(self.apic_base) } else { self.read_by_policy(msr) }
+    }
+
+    #[inline(never)]
+    fn read_by_policy(&self, msr: Msr) -> Answer {
+        match self.policy.action(msr, false) {
+            MsrAction::Value(value) => Answer::Value(value),
+            MsrAction::AskVmm => Answer::Ask,
+            MsrAction::Library => self.read_own(msr),
+            // What passes through does not exit.
+            MsrAction::PassThrough => Answer::Fault,
+            MsrAction::Fault => self.unless_x2apic(msr),
+        }
+    }
+
+    /// What the library keeps or knows.
+    fn read_own(&self, msr: Msr) -> Answer {
+        let Some(rule) = self.policy.rule(msr) else { return Answer::Fault };
+        match rule.read {
+            MsrAnswer::Emulate => Answer::Value(self.value(rule)),
+            MsrAnswer::Handler(MsrHandler::ApicBase) => Answer::Value(self.apic_base),
+            MsrAnswer::Handler(MsrHandler::TscAdjust) => Answer::Vendor(VendorMsr::TscAdjust),
+            MsrAnswer::Handler(MsrHandler::Efer) => Answer::Vendor(VendorMsr::Efer),
+            MsrAnswer::Handler(MsrHandler::Pat) => Answer::Vendor(VendorMsr::Pat),
+            MsrAnswer::Handler(MsrHandler::Tsc) => Answer::Vendor(VendorMsr::Tsc),
+            // No variable and no fixed ranges.
+            MsrAnswer::Handler(MsrHandler::Mtrr) if msr == IA32_MTRRCAP => Answer::Value(0),
+            MsrAnswer::Handler(MsrHandler::Mtrr | MsrHandler::X2apic | MsrHandler::TscDeadline) => self.unknown(msr),
+            MsrAnswer::PassThrough | MsrAnswer::Ask | MsrAnswer::Fault => Answer::Fault,
         }
     }
 
     /// WRMSR.
     pub(crate) fn write(&mut self, msr: Msr, value: u64) -> Answer {
-        match msr {
-            // The library's local APIC neither moves nor changes its mode.
-            IA32_APIC_BASE if value == self.apic_base => Answer::Value(0),
-            IA32_APIC_BASE => Answer::Fault,
-            IA32_EFER => Answer::Vendor(VendorMsr::Efer),
-            IA32_PAT => Answer::Vendor(VendorMsr::Pat),
-            IA32_TSC => Answer::Vendor(VendorMsr::Tsc),
-            IA32_TSC_ADJUST => Answer::Vendor(VendorMsr::TscAdjust),
-            // A guest clears the signature before it reads it, and machine-check status when it boots.
-            IA32_BIOS_SIGN_ID | IA32_MCG_STATUS | IA32_DEBUGCTL if value == 0 => Answer::Value(0),
-            IA32_MISC_ENABLE if value == msrs::MiscEnable::FAST_STRINGS.bits() => Answer::Value(0),
-            IA32_BIOS_SIGN_ID | IA32_MCG_STATUS | IA32_DEBUGCTL | IA32_MISC_ENABLE | IA32_MTRRCAP | IA32_MCG_CAP
-            | IA32_PLATFORM_ID => Answer::Fault,
-            _ => self.other(msr),
+        match self.policy.action(msr, true) {
+            MsrAction::Value(_) => Answer::Value(0),
+            MsrAction::AskVmm => Answer::Ask,
+            MsrAction::Library => self.write_own(msr, value),
+            MsrAction::PassThrough => Answer::Fault,
+            MsrAction::Fault => self.unless_x2apic(msr),
         }
     }
 
-    #[cold]
-    fn other(&self, msr: Msr) -> Answer {
-        if belongs_to_host(msr) {
-            Answer::Fault
-        } else if self.unknown == UnknownMsr::AskVmm || self.x2apic_to_vmm && is_x2apic(msr) {
-            Answer::Ask
-        } else {
-            Answer::Fault
+    fn write_own(&mut self, msr: Msr, value: u64) -> Answer {
+        let Some(rule) = self.policy.rule(msr) else { return Answer::Fault };
+        match rule.write {
+            MsrAnswer::Emulate => self.write_value(rule, value),
+            // The library's local APIC neither moves nor changes its mode.
+            MsrAnswer::Handler(MsrHandler::ApicBase) if value == self.apic_base => Answer::Value(0),
+            MsrAnswer::Handler(MsrHandler::ApicBase) => Answer::Fault,
+            MsrAnswer::Handler(MsrHandler::TscAdjust) => Answer::Vendor(VendorMsr::TscAdjust),
+            MsrAnswer::Handler(MsrHandler::Efer) => Answer::Vendor(VendorMsr::Efer),
+            MsrAnswer::Handler(MsrHandler::Pat) if pat_is_valid(value) => Answer::Vendor(VendorMsr::Pat),
+            MsrAnswer::Handler(MsrHandler::Pat) => Answer::Fault,
+            MsrAnswer::Handler(MsrHandler::Tsc) => Answer::Vendor(VendorMsr::Tsc),
+            MsrAnswer::Handler(MsrHandler::Mtrr | MsrHandler::X2apic | MsrHandler::TscDeadline) => self.unknown(msr),
+            MsrAnswer::PassThrough | MsrAnswer::Ask | MsrAnswer::Fault => Answer::Fault,
         }
+    }
+
+    fn value(&self, rule: &MsrRule) -> u64 {
+        let kept = rule.slot.and_then(|slot| self.values.get(usize::from(slot)));
+        kept.copied().unwrap_or(rule.value)
+    }
+
+    /// A write that changes a bit that is not the guest's raises #GP.
+    fn write_value(&mut self, rule: &MsrRule, value: u64) -> Answer {
+        let old = self.value(rule);
+        if (old ^ value) & !(rule.writable | rule.ignored) != 0 {
+            return Answer::Fault;
+        }
+        if let Some(kept) = rule.slot.and_then(|slot| self.values.get_mut(usize::from(slot))) {
+            *kept = old & !rule.writable | value & rule.writable;
+        }
+        Answer::Value(0)
+    }
+
+    /// A register that the library has no device for.
+    fn unknown(&self, msr: Msr) -> Answer {
+        if self.policy.unknown() == UnknownMsr::AskVmm { Answer::Ask } else { self.unless_x2apic(msr) }
+    }
+
+    fn unless_x2apic(&self, msr: Msr) -> Answer {
+        if self.x2apic_to_vmm && is_x2apic(msr) { Answer::Ask } else { Answer::Fault }
     }
 }
 
@@ -134,35 +195,11 @@ fn is_x2apic(msr: Msr) -> bool {
     msr.0 >> 8 == IA32_X2APIC_APICID.0 >> 8
 }
 
-/// Registers whose use by a guest would reach into the host: never, whatever the VMM would say.
-fn belongs_to_host(msr: Msr) -> bool {
-    matches!(
-        msr,
-        intel::IA32_FEATURE_CONTROL
-            | IA32_BIOS_UPDT_TRIG
-            | IA32_SPEC_CTRL
-            | IA32_PRED_CMD
-            | IA32_DS_AREA
-            | IA32_XSS
-            | amd::VM_HSAVE_PA
-            | amd::VM_CR
-            | amd::IGNNE
-            | amd::SMM_CTL
-            | amd::SVM_KEY
-            | amd::SYSCFG
-            | amd::HWCR
-            | amd::TOP_MEM
-            | amd::TOP_MEM2
-            | amd::GHCB
-            | amd::SEV_STATUS
-    ) || (intel::IA32_VMX_BASIC.0..=intel::IA32_VMX_EXIT_CTLS2.0).contains(&msr.0)
-}
-
 /// The bits of EFER that every long-mode guest may set.
 pub(crate) const EFER_OFFERED: Efer = Efer::SCE.with(Efer::LME).with(Efer::NXE);
 
 /// Whether a value of IA32_PAT is valid: eight memory types, of which 2, 3 and those above 7 are reserved.
-pub(crate) const fn pat_is_valid(value: u64) -> bool {
+const fn pat_is_valid(value: u64) -> bool {
     let mut entry = 0;
     while entry < 8 {
         let kind = PatMemoryType((value >> (8 * entry)) as u8);
@@ -185,32 +222,83 @@ pub(crate) const fn pat_is_valid(value: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{
+        amd::msrs as amd,
+        intel::msrs as intel,
+        msr_policy::{AMD, AMD_PERMISSION_MAP, INTEL, INTEL_BITMAP},
+    };
+
+    fn both(unknown: UnknownMsr, x2apic_to_vmm: bool) -> [MsrState; 2] {
+        let configs = [
+            MsrConfig { rules: INTEL, bitmap: INTEL_BITMAP, rdtscp: true },
+            MsrConfig { rules: AMD, bitmap: AMD_PERMISSION_MAP, rdtscp: true },
+        ];
+        configs.map(|config| MsrState::new(true, config, unknown, x2apic_to_vmm))
+    }
 
     #[test]
     fn host_registers_fault_whatever_the_vmm_says() {
-        let mut state = MsrState::new(true, UnknownMsr::AskVmm, true);
-        for msr in
-            [amd::VM_HSAVE_PA, amd::VM_CR, intel::IA32_VMX_BASIC, intel::IA32_VMX_EXIT_CTLS2, IA32_BIOS_UPDT_TRIG]
-        {
-            assert_eq!(state.read(msr), Answer::Fault, "{msr:?}");
-            assert_eq!(state.write(msr, 0), Answer::Fault, "{msr:?}");
+        for mut state in both(UnknownMsr::AskVmm, true) {
+            for msr in
+                [amd::VM_HSAVE_PA, amd::VM_CR, intel::IA32_VMX_BASIC, intel::IA32_VMX_EXIT_CTLS2, IA32_BIOS_UPDT_TRIG]
+            {
+                assert_eq!(state.read(msr), Answer::Fault, "{msr:?}");
+                assert_eq!(state.write(msr, 0), Answer::Fault, "{msr:?}");
+            }
+            assert_eq!(state.read(Msr(0x1234_5678)), Answer::Ask);
         }
-        assert_eq!(state.read(Msr(0x1234_5678)), Answer::Ask);
     }
 
     #[test]
     fn x2apic_goes_to_the_vmm_even_when_unknown_registers_fault() {
-        let mut state = MsrState::new(false, UnknownMsr::Fault, true);
-        assert_eq!(state.read(Msr(0x80b)), Answer::Ask);
-        assert_eq!(state.write(Msr(0x8ff), 0), Answer::Ask);
-        assert_eq!(state.read(Msr(0x900)), Answer::Fault);
+        for mut state in both(UnknownMsr::Fault, true) {
+            assert_eq!(state.read(Msr(0x80b)), Answer::Ask);
+            assert_eq!(state.write(Msr(0x8ff), 0), Answer::Ask);
+            assert_eq!(state.read(Msr(0x900)), Answer::Fault);
+        }
+    }
+
+    #[test]
+    fn emulated_registers_keep_what_a_guest_may_write() {
+        let [mut intel, mut amd] = both(UnknownMsr::Fault, false);
+        for state in [&mut intel, &mut amd] {
+            let initial =
+                msrs::MiscEnable::FAST_STRINGS | msrs::MiscEnable::BTS_UNAVAILABLE | msrs::MiscEnable::PEBS_UNAVAILABLE;
+            assert_eq!(state.read(IA32_MISC_ENABLE), Answer::Value(initial.bits()));
+            let asked = msrs::MiscEnable::XD_DISABLE | msrs::MiscEnable::PERFORMANCE_MONITORING;
+            assert_eq!(state.write(IA32_MISC_ENABLE, asked.bits()), Answer::Value(0));
+            let kept = initial.without(msrs::MiscEnable::FAST_STRINGS) | msrs::MiscEnable::XD_DISABLE;
+            assert_eq!(state.read(IA32_MISC_ENABLE), Answer::Value(kept.bits()));
+            assert_eq!(state.write(IA32_MISC_ENABLE, kept.bits() | 1 << 63), Answer::Fault);
+            assert_eq!(state.read(IA32_MISC_ENABLE), Answer::Value(kept.bits()));
+            assert_eq!(state.write(IA32_DEBUGCTL, msrs::DebugControl::LBR.bits()), Answer::Value(0));
+            assert_eq!(state.read(IA32_DEBUGCTL), Answer::Value(0));
+            assert_eq!(state.write(IA32_DEBUGCTL, msrs::DebugControl::BTS.bits()), Answer::Fault);
+            assert_eq!((state.read(IA32_MCG_CAP), state.write(IA32_MCG_CAP, 0)), (Answer::Value(0), Answer::Fault));
+            assert_eq!(state.read(IA32_MC0_CTL), Answer::Fault);
+            assert_eq!(state.read(IA32_XSS), Answer::Fault);
+        }
+        assert_eq!(amd.read(amd::HWCR), Answer::Value(0));
+        assert_eq!(intel.read(amd::HWCR), Answer::Fault);
+    }
+
+    #[test]
+    fn the_vmm_may_take_the_apic_base() {
+        let [mut state, _] = both(UnknownMsr::Fault, false);
+        let mut policy = state.policy().clone();
+        policy.set(IA32_APIC_BASE.0..=IA32_APIC_BASE.0, MsrAccess::Read, MsrAction::AskVmm).unwrap();
+        assert!(matches!(state.read(IA32_APIC_BASE), Answer::Value(_)));
+        state.set_policy(policy);
+        assert_eq!(state.read(IA32_APIC_BASE), Answer::Ask);
+        assert_eq!(state.write(IA32_APIC_BASE, 0), Answer::Fault);
     }
 
     #[test]
     fn pat_types() {
-        assert!(pat_is_valid(IA32_PAT_RESET));
+        let [mut state, _] = both(UnknownMsr::Fault, false);
+        assert_eq!(state.write(IA32_PAT, IA32_PAT_RESET), Answer::Vendor(VendorMsr::Pat));
         for bad in [2, 3, 8, 0xff] {
-            assert!(!pat_is_valid(bad << 24 | 0x0000_0006));
+            assert_eq!(state.write(IA32_PAT, bad << 24 | 0x0000_0006), Answer::Fault);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
     decode::Register,
     emulation::Emulation,
     events::{Event, Events, InterruptQueue, InterruptSource},
-    msr::{EFER_OFFERED, MsrState, UnknownMsr},
+    msr::{EFER_OFFERED, MsrConfig, MsrState, UnknownMsr},
     registers::{GuestRegisters, RegisterIndex},
     tsc::{RatioFormat, Tsc},
     xstate::ExtendedState,
@@ -97,7 +97,7 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
 }
 
 impl<S: FrameSource> GuestState<S> {
-    pub(crate) fn new(config: VcpuConfig, offered_cr4: Cr4, tsc: RatioFormat) -> Result<Self> {
+    pub(crate) fn new(config: VcpuConfig, offered_cr4: Cr4, msrs: MsrConfig, tsc: RatioFormat) -> Result<Self> {
         let xstate = ExtendedState::new()?;
         let mut cr4 = offered_cr4;
         cr4.set(Cr4::OSXSAVE, !xstate.available().is_empty());
@@ -108,7 +108,7 @@ impl<S: FrameSource> GuestState<S> {
             events: Events::default(),
             interrupts: InterruptQueue::default(),
             handle: VcpuHandle::new()?,
-            msrs: MsrState::new(config.apic_id == 0, config.unknown_msrs, config.x2apic_msrs_to_vmm),
+            msrs: MsrState::new(config.apic_id == 0, msrs, config.unknown_msrs, config.x2apic_msrs_to_vmm),
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
             xstate,
             tsc: Tsc::new(tsc),

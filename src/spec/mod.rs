@@ -16,6 +16,7 @@ pub mod control_set;
 mod field;
 mod field_info;
 mod msr;
+mod msr_rule;
 mod open_enum;
 pub mod payload;
 mod state_place;
@@ -26,6 +27,7 @@ pub use field::{
 };
 pub use field_info::{FieldInfo, Group, Width};
 pub use msr::Msr;
+pub use msr_rule::{MsrAnswer, MsrRange, MsrRule};
 pub(crate) use open_enum::open_enum;
 pub use state_place::{StatePlace, VmcbPlace};
 pub use word::{Layout, Names, Word8, Word16, Word32, Word64};

@@ -16,7 +16,7 @@ use crate::{
         decode::Expected,
         events::Event,
         memory::MemoryFaultReason,
-        msr::{Answer, VendorMsr, pat_is_valid},
+        msr::{Answer, VendorMsr},
         state::Pending,
         walk::WalkFault,
     },
@@ -323,7 +323,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 let new = self.control_state().write_efer(value, self.guest.offered);
                 return self.finish_control_write(new, length);
             }
-            Answer::Vendor(VendorMsr::Pat) if pat_is_valid(value) => self.vmcb.set_g_pat(value),
+            Answer::Vendor(VendorMsr::Pat) => self.vmcb.set_g_pat(value),
             Answer::Vendor(VendorMsr::Tsc) => {
                 self.guest.tsc.write(value, host::timestamp());
                 self.write_tsc_offset();
@@ -332,7 +332,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.guest.tsc.write_adjust(value);
                 self.write_tsc_offset();
             }
-            Answer::Vendor(VendorMsr::Pat) | Answer::Fault => return self.raise(Event::general_protection()),
+            Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
                 self.guest.skip = length;

@@ -72,7 +72,6 @@ const MISC2: InterceptMisc2 = InterceptMisc2::VMRUN
     .with(InterceptMisc2::STGI)
     .with(InterceptMisc2::CLGI)
     .with(InterceptMisc2::SKINIT)
-    .with(InterceptMisc2::RDTSCP)
     .with(InterceptMisc2::ICEBP)
     .with(InterceptMisc2::WBINVD)
     .with(InterceptMisc2::MONITOR)
@@ -110,6 +109,12 @@ pub(super) fn offered_cr4() -> Cr4 {
         offered.set(Cr4::PKE, features.has_pku());
     }
     offered
+}
+
+/// Whether this CPU has RDTSCP, which works in a guest as it does in the host. It then has IA32_TSC_AUX.
+pub(super) fn has_rdtscp() -> bool {
+    let functions = raw_cpuid::CpuId::new().get_extended_processor_and_feature_identifiers();
+    functions.is_some_and(|functions| functions.has_rdtscp())
 }
 
 impl<S: FrameSource> SvmVcpu<S> {

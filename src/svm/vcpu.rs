@@ -20,11 +20,15 @@ use crate::{
     guest::{
         cpuid::{CpuidConfig, CpuidPolicy},
         events::Event,
+        msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
         registers::{GuestRegisters, StartState, SystemRegisters},
         state::GuestState,
     },
     host::{InterruptsOff, rdmsr},
-    spec::amd::{exits::ExitCode, msrs::VM_HSAVE_PA},
+    spec::{
+        amd::{exits::ExitCode, msrs::VM_HSAVE_PA},
+        msr_policy::{AMD, AMD_PERMISSION_MAP, SVM_AT_BIND},
+    },
 };
 
 /// A virtual CPU on AMD SVM.
@@ -47,6 +51,7 @@ pub struct SvmVcpu<S: FrameSource = HostFrames> {
     pub(super) proven: bool,
     pub(super) io_map: IoMap<S>,
     pub(super) msr_map: MsrMap<S>,
+    msrs: SwitchedMsrs<{ SVM_AT_BIND.len() }>,
     pub(super) asid: Asid,
     /// Whether translations must be forgotten before the next entry.
     pub(super) forget: bool,
@@ -72,15 +77,20 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub fn new(config: VcpuConfig) -> Result<Self> {
         CpuIndex::current()?;
         let capabilities = Capabilities::get()?;
-        let guest = GuestState::new(config, setup::offered_cr4(), super::tsc::RATIO)?;
+        let rdtscp = setup::has_rdtscp();
+        let msrs = MsrConfig { rules: AMD, bitmap: AMD_PERMISSION_MAP, rdtscp };
+        let guest = GuestState::new(config, setup::offered_cr4(), msrs, super::tsc::RATIO)?;
         // INVPCID works in a guest as it does in the host.
         let shown = CpuidConfig {
             cr4: guest.offered.cr4,
             efer: guest.offered.efer,
             invpcid: true,
+            rdtscp,
             ..CpuidConfig::new(config.apic_id, guest.offered.xcr0)
         };
         let cpuid = Framed::new(CpuidPolicy::new(&shown))?;
+        let mut msr_map = MsrMap::alloc(u8::MAX)?;
+        permission_maps::fill_msr_map(&mut msr_map, guest.msrs.policy());
         let mut vcpu = Self {
             vmcb: VmcbFrame::new()?,
             guest,
@@ -92,7 +102,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             backup: VmcbFrame::new()?,
             proven: false,
             io_map: permission_maps::io_map()?,
-            msr_map: permission_maps::msr_map()?,
+            msr_map,
+            msrs: SwitchedMsrs::new(&SVM_AT_BIND, rdtscp),
             asid: Asid::NONE,
             forget: true,
             hidden: Hidden::default(),
@@ -169,6 +180,26 @@ impl<S: FrameSource> SvmVcpu<S> {
         &mut self.guest.registers
     }
 
+    /// What becomes of the guest's accesses to model-specific registers.
+    pub fn msr_policy(&self) -> &MsrPolicy {
+        self.guest.msrs.policy()
+    }
+
+    /// Changes that. It holds from the next [`run`](Self::run) on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for the policy of another vendor's vCPU.
+    pub fn set_msr_policy(&mut self, policy: MsrPolicy) -> Result {
+        if !core::ptr::eq(policy.rules(), AMD) {
+            return Err(Error::InvalidInput("the policy for model-specific registers is that of another vendor"));
+        }
+        self.guest.msrs.set_policy(policy);
+        permission_maps::fill_msr_map(&mut self.msr_map, self.guest.msrs.policy());
+        // The CPU may have kept parts of the map: writing its address takes the clean bit away.
+        self.vmcb.set_msrpm_base_pa(self.msr_map.address());
+        Ok(())
+    }
+
     /// The policy that answers the guest's CPUID.
     pub fn cpuid(&self) -> &CpuidPolicy {
         &self.cpuid
@@ -237,6 +268,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.forget |= !self.asid.is_valid_on(cpu);
         self.tsc_arrives();
         self.guest.xstate.load_guest();
+        self.msrs.load();
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
         self.guest.bind_debug();
@@ -255,6 +287,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             return Err(Error::BadState("the vCPU is bound to another CPU"));
         }
         self.guest.unbind_debug();
+        self.msrs.store();
         self.guest.xstate.unload_guest();
         self.tsc_leaves();
         cpu.slot().bound.store(0, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use crate::{
     guest::{
         control::{self, ControlState, Fault},
         events::Event,
-        msr::{Answer, VendorMsr, pat_is_valid},
+        msr::{Answer, VendorMsr},
         registers::RegisterIndex,
         state::Pending,
     },
@@ -200,7 +200,6 @@ impl<S: FrameSource> VmxVcpu<S> {
                 let state = self.control_state(vmcs).write_efer(value, self.guest.offered);
                 return self.finish_control_write(exit, state);
             }
-            Answer::Vendor(VendorMsr::Pat) if !pat_is_valid(value) => return self.raise(Event::general_protection()),
             Answer::Vendor(VendorMsr::Pat) => {
                 if let Some(witness) = vmcs.has() {
                     vmcs.write_if(GUEST_IA32_PAT, Pat::from_bits(value), witness);

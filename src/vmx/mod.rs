@@ -9,7 +9,6 @@ mod exits;
 mod fail;
 mod instructions;
 mod loaded;
-mod msrs;
 pub mod payload;
 mod region;
 mod run;

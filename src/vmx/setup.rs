@@ -3,6 +3,7 @@
 //! SDM volume 3, "Preparation and Launching a Virtual Machine", "VM-Execution Control Fields".
 
 use bit_field::BitField;
+use memory_addr::PAGE_SIZE_4K;
 use x86::{
     dtables::{self, DescriptorTablePointer},
     segmentation::{self, SegmentSelector},
@@ -18,12 +19,11 @@ use crate::{
     Error, Result, VmxInstruction,
     frame::{FrameSource, PhysFrame},
     guest::{
-        msr::PASS_THROUGH,
+        msr::MsrPolicy,
         registers::{DescriptorTable, StartState, SystemRegisters},
     },
     host,
     spec::{
-        Msr,
         intel::{
             controls::{ControlSet, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls},
             exits::InstructionError,
@@ -130,6 +130,14 @@ impl Controls {
         self.secondary.contains(SecondaryControls::ENABLE_VPID)
     }
 
+    pub(super) fn rdtscp(&self) -> bool {
+        self.secondary.contains(SecondaryControls::ENABLE_RDTSCP)
+    }
+
+    pub(super) fn invpcid(&self) -> bool {
+        self.secondary.contains(SecondaryControls::ENABLE_INVPCID)
+    }
+
     pub(super) fn virtual_nmis(&self) -> bool {
         self.pin.contains(PinControls::VIRTUAL_NMIS)
     }
@@ -178,32 +186,13 @@ pub(super) fn offered_cr4(capabilities: &Capabilities, controls: &Controls) -> C
 }
 
 /// Every access exits, but those that the policy passes through. SDM volume 3, "MSR-Bitmap Address".
-pub(super) fn msr_bitmap<S: FrameSource>() -> Result<PhysFrame<S>> {
-    let mut frame = PhysFrame::alloc()?;
+pub(super) fn fill_msr_bitmap<S: FrameSource>(frame: &mut PhysFrame<S>, policy: &MsrPolicy) {
     frame.fill(u8::MAX);
     let base = frame.as_mut_ptr();
-    let allow = |msr: Msr, write: bool| {
-        let Some(bit) = bitmap_bit(msr, write) else { return };
-        // SAFETY: `bitmap_bit` stays below 8 * 4096, and the frame is ours.
+    for bit in policy.open_bits().filter(|bit| bit / 8 < PAGE_SIZE_4K) {
+        // SAFETY: the byte lies inside the frame, which is ours; a CPU that runs a guest meanwhile runs another vCPU's.
         unsafe { *base.add(bit / 8) &= !(1 << (bit % 8)) };
-    };
-    for msr in PASS_THROUGH {
-        allow(msr, false);
-        allow(msr, true);
     }
-    Ok(frame)
-}
-
-/// The bit for an access: four bitmaps of 1 KiB, reads of low and high registers, then writes of both.
-fn bitmap_bit(msr: Msr, write: bool) -> Option<usize> {
-    const RANGE: u32 = 0x2000;
-    const HIGH: u32 = 0xc000_0000;
-    let (index, high) = match msr.0 {
-        low if low < RANGE => (low, 0),
-        high if high.wrapping_sub(HIGH) < RANGE => (high - HIGH, 1),
-        _ => return None,
-    };
-    Some((usize::from(write) * 2 + high) * RANGE as usize + index as usize)
 }
 
 /// What exits clobber in the host, and `unbind` puts back.
@@ -403,17 +392,6 @@ fn tss_base(gdt: DescriptorTable, selector: u16) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn msr_bitmap_places() {
-        assert_eq!(bitmap_bit(Msr(0), false), Some(0));
-        assert_eq!(bitmap_bit(Msr(0x1fff), false), Some(0x1fff));
-        assert_eq!(bitmap_bit(Msr(0x2000), false), None);
-        assert_eq!(bitmap_bit(Msr(0xc000_0080), false), Some(8 * 1024 + 0x80));
-        assert_eq!(bitmap_bit(Msr(0x174), true), Some(8 * 2048 + 0x174));
-        assert_eq!(bitmap_bit(Msr(0xc000_0082), true), Some(8 * 3072 + 0x82));
-        assert_eq!(bitmap_bit(Msr(0xc001_0114), true), None);
-    }
 
     #[test]
     fn tss_base_is_put_together() {

@@ -4,8 +4,8 @@ use core::{marker::PhantomData, mem::ManuallyDrop};
 use memory_addr::MemoryAddr;
 
 use super::{
-    capabilities::Capabilities, instructions, loaded::Vmcs, msrs::SwitchedMsrs, region::Region, setup::Controls,
-    vpid::Vpid, world_switch::Context,
+    capabilities::Capabilities, instructions, loaded::Vmcs, region::Region, setup::Controls, vpid::Vpid,
+    world_switch::Context,
 };
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
@@ -13,8 +13,9 @@ use crate::{
     exit::VmExit,
     frame::{FrameSource, Framed, HostFrames, PhysFrame},
     guest::{
-        cpuid::CpuidPolicy,
+        cpuid::{CpuidConfig, CpuidPolicy},
         events::Event,
+        msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
         registers::{GuestRegisters, RegisterIndex, StartState, SystemRegisters},
         state::GuestState,
     },
@@ -25,6 +26,7 @@ use crate::{
             structures::{EptMemoryType, EptPointer, InveptType, InvvpidType},
             vmcs::{EPT_POINTER, GUEST_RSP},
         },
+        msr_policy::{INTEL, INTEL_BITMAP, VMX_AT_BIND},
         x86::registers::Cr4,
     },
 };
@@ -53,7 +55,7 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     /// Whether translations that were derived from the nested page table must be forgotten before the next entry.
     pub(super) forget_nested: bool,
     pub(super) host: HostState,
-    pub(super) msrs: SwitchedMsrs,
+    msrs: SwitchedMsrs<{ VMX_AT_BIND.len() }>,
     /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
     _not_sync: PhantomData<core::cell::Cell<()>>,
 }
@@ -85,8 +87,20 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     pub(super) fn with_capabilities(config: VcpuConfig, capabilities: &'static Capabilities) -> Result<Self> {
         let controls = Controls::choose(capabilities)?;
-        let guest = GuestState::new(config, super::setup::offered_cr4(capabilities, &controls), super::tsc::RATIO)?;
-        let cpuid = Framed::new(CpuidPolicy::for_guest(config.apic_id, guest.offered.xcr0))?;
+        let rdtscp = controls.rdtscp();
+        let msrs = MsrConfig { rules: INTEL, bitmap: INTEL_BITMAP, rdtscp };
+        let guest =
+            GuestState::new(config, super::setup::offered_cr4(capabilities, &controls), msrs, super::tsc::RATIO)?;
+        let shown = CpuidConfig {
+            cr4: guest.offered.cr4,
+            efer: guest.offered.efer,
+            invpcid: controls.invpcid(),
+            rdtscp,
+            ..CpuidConfig::new(config.apic_id, guest.offered.xcr0)
+        };
+        let cpuid = Framed::new(CpuidPolicy::new(&shown))?;
+        let mut msr_bitmap = PhysFrame::alloc()?;
+        super::setup::fill_msr_bitmap(&mut msr_bitmap, guest.msrs.policy());
         let vpid = if controls.uses_vpid() { Some(Vpid::allocate()?) } else { None };
         Ok(Self {
             context: Context { host_rsp: 0, legacy_region: guest.xstate.legacy_region() },
@@ -94,7 +108,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             capabilities,
             controls,
             cpuid,
-            msr_bitmap: super::setup::msr_bitmap()?,
+            msr_bitmap,
             region: ManuallyDrop::new(Region::new(capabilities)?),
             vpid,
             launched: false,
@@ -103,7 +117,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             last_cpu: None,
             forget_nested: false,
             host: HostState::default(),
-            msrs: SwitchedMsrs::default(),
+            msrs: SwitchedMsrs::new(&VMX_AT_BIND, rdtscp),
             _not_sync: PhantomData,
         })
     }
@@ -191,6 +205,24 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
+    /// What becomes of the guest's accesses to model-specific registers.
+    pub fn msr_policy(&self) -> &MsrPolicy {
+        self.guest.msrs.policy()
+    }
+
+    /// Changes that. It holds from the next [`run`](Self::run) on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for the policy of another vendor's vCPU.
+    pub fn set_msr_policy(&mut self, policy: MsrPolicy) -> Result {
+        if !core::ptr::eq(policy.rules(), INTEL) {
+            return Err(Error::InvalidInput("the policy for model-specific registers is that of another vendor"));
+        }
+        self.guest.msrs.set_policy(policy);
+        super::setup::fill_msr_bitmap(&mut self.msr_bitmap, self.guest.msrs.policy());
+        Ok(())
+    }
+
     /// The policy that answers the guest's CPUID.
     pub fn cpuid(&self) -> &CpuidPolicy {
         &self.cpuid
@@ -257,7 +289,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             return Err(error);
         }
         self.guest.xstate.load_guest();
-        self.load_msrs();
+        self.msrs.load();
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
         self.guest.bind_debug();
@@ -325,7 +357,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             return Err(Error::BadState("the vCPU is bound to another CPU"));
         }
         let _interrupts_off = InterruptsOff::new();
-        self.store_msrs();
+        self.msrs.store();
         self.guest.tsc.leave(host::timestamp());
         self.guest.unbind_debug();
         self.guest.xstate.unload_guest();

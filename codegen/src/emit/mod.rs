@@ -12,6 +12,7 @@ mod intercepts;
 mod layouts;
 mod map;
 mod members;
+mod msr_policy;
 mod msrs;
 mod payloads;
 mod render;
@@ -77,6 +78,8 @@ pub fn emit(spec: &Spec) -> GeneratedFiles {
     }
     root.extend(quote! { #[doc = " What of VMX corresponds to what of SVM."] pub mod map; });
     files.push("map.rs".to_owned(), emitter.map());
+    root.extend(quote! { #[doc = " What becomes of a guest's accesses to MSRs when the VMM does not say otherwise."] pub mod msr_policy; });
+    files.push("msr_policy.rs".to_owned(), emitter.msr_policy());
     files.push("mod.rs".to_owned(), root);
     files
 }

@@ -20,6 +20,13 @@ mod intercepts;
 mod manuals;
 mod map;
 mod modules;
+mod msr_bitmaps;
+mod msr_coverage;
+mod msr_host;
+mod msr_names;
+mod msr_overlaps;
+mod msr_switched;
+mod msr_values;
 mod names;
 mod numbers;
 mod payloads;
@@ -65,6 +72,13 @@ const OF_SPECS: &[Lint] = &[
     manuals::lint,
     map::lint,
     modules::lint,
+    msr_bitmaps::lint,
+    msr_coverage::lint,
+    msr_host::lint,
+    msr_names::lint,
+    msr_overlaps::lint,
+    msr_switched::lint,
+    msr_values::lint,
     payloads::lint,
     reserved::lint,
     reset::lint,

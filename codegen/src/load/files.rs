@@ -15,11 +15,16 @@ const MANUALS: &str = "manuals.toml";
 /// The file for what corresponds to what; a spec may do without.
 const MAP: &str = "map.toml";
 
+/// The file for what becomes of accesses to MSRs; a spec may do without.
+const MSR_POLICY: &str = "msr_policy.toml";
+
 /// Which file is the place for a table that not every file may have.
 pub(super) fn home_of(table: &str) -> Option<&'static str> {
     Some(match table {
         "manual" => MANUALS,
         "exit_map" | "state_map" => MAP,
+        "msr_policy" => MSR_POLICY,
+        "msr_bitmap" => "intel/msrs.toml or amd/msrs.toml",
         "field" => "intel/vmcs.toml",
         "control" => "intel/controls.toml",
         "exit" => "intel/exits.toml or amd/exits.toml",
@@ -36,6 +41,7 @@ pub(super) fn home_of(table: &str) -> Option<&'static str> {
 pub(super) enum Home {
     Manuals,
     Map,
+    MsrPolicy,
     Module(ModuleId),
 }
 
@@ -63,6 +69,11 @@ impl Files {
         {
             files.homes.push((file, Home::Map));
         }
+        if entries.iter().any(|name| name == MSR_POLICY)
+            && let Some(file) = files.text(&dir.join(MSR_POLICY))
+        {
+            files.homes.push((file, Home::MsrPolicy));
+        }
         for vendor in Vendor::ALL {
             if !entries.iter().any(|name| name == vendor.name()) {
                 continue;
@@ -85,16 +96,16 @@ impl Files {
     fn top_level(&mut self, dir: &Path, entries: &[String]) {
         for entry in entries {
             let path = dir.join(entry);
-            let known =
-                [MANUALS, MAP].contains(&entry.as_str()) || Vendor::ALL.iter().any(|vendor| vendor.name() == entry);
+            let known = [MANUALS, MAP, MSR_POLICY].contains(&entry.as_str())
+                || Vendor::ALL.iter().any(|vendor| vendor.name() == entry);
             if known || !(path.is_dir() || entry.ends_with(".toml")) {
                 continue;
             }
-            let names = Vendor::ALL.iter().map(|vendor| vendor.name()).chain([MANUALS, MAP]);
+            let names = Vendor::ALL.iter().map(|vendor| vendor.name()).chain([MANUALS, MAP, MSR_POLICY]);
             let error = Diagnostic::new(self.unread(&path), format!("nothing is known to be in `{entry}`"));
             self.errors.push(match nearest(entry, names) {
                 Some(name) => error.help(format!("there is `{name}`")),
-                None => error.help("tables are in intel/, amd/, x86/, manuals.toml and map.toml"),
+                None => error.help("tables are in intel/, amd/, x86/, manuals.toml, map.toml and msr_policy.toml"),
             });
         }
         if !entries.iter().any(|name| name == MANUALS) {

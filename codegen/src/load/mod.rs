@@ -6,6 +6,7 @@ mod exits;
 mod files;
 mod intel;
 mod map;
+mod msr_policy;
 mod nearest;
 mod refs;
 mod row;
@@ -46,6 +47,7 @@ impl Spec {
                     table!(root, "exit_map" => spec.exit_map, map::exit);
                     table!(root, "state_map" => spec.state_map, map::state);
                 }
+                Home::MsrPolicy => table!(root, "msr_policy" => spec.msr_policy, msr_policy::policy),
                 Home::Module(id) => module(&mut spec, id, context, root),
             });
         }
@@ -79,6 +81,9 @@ fn module(spec: &mut Spec, id: ModuleId, context: &Context, root: &mut Row) {
         }
         (_, "msrs") | (Vendor::X86, _) => table!(root, "msr" => spec.msrs, |row: &mut _| types::msr(row, id)),
         _ => {}
+    }
+    if let (Vendor::Intel | Vendor::Amd, "msrs") = (vendor, name.as_str()) {
+        table!(root, "msr_bitmap" => spec.msr_bitmaps, |row: &mut _| msr_policy::bitmap(row, id));
     }
     table!(root, "layout" => spec.layouts, |row: &mut _| types::layout(row, id));
     table!(root, "enum" => spec.enums, |row: &mut _| types::enumeration(row, id));

@@ -4,6 +4,7 @@ mod amd;
 mod exits;
 mod intel;
 mod map;
+mod msr_policy;
 mod registry;
 mod row;
 mod source;
@@ -17,6 +18,7 @@ pub use intel::{
     Access, BitRef, Condition, Control, ControlBit, ControlWord, Field, Group, InstructionError, LayoutBit, Term, Width,
 };
 pub use map::{ExitMap, MemberRef, StateMap};
+pub use msr_policy::{ALL_BITS, AT_BIND, MsrAnswer, MsrBitmap, MsrPolicy, SvmPlace};
 pub use registry::{CLEAN_MEMBER, CLEAN_TYPE, Type, Types};
 pub use row::{Cite, Confirmed, Excuse, Head, Manual};
 pub use source::{FileId, Sources, Span, Spanned};
@@ -46,6 +48,10 @@ pub struct Spec {
     pub enums: Vec<Enum>,
     /// `[[msr]]`
     pub msrs: Vec<Msr>,
+    /// `[[msr_bitmap]]`
+    pub msr_bitmaps: Vec<MsrBitmap>,
+    /// `[[msr_policy]]`
+    pub msr_policy: Vec<MsrPolicy>,
     /// `[[clean]]`
     pub clean: Vec<Clean>,
     /// `[[member]]` of the VMCB and of the VMSA.
@@ -92,6 +98,7 @@ impl Spec {
             all.extend([&row.head].into_iter().chain(row.values.iter().map(|value| &value.head)));
         }
         all.extend(self.msrs.iter().map(|row| &row.head));
+        all.extend(self.msr_bitmaps.iter().map(|row| &row.head));
         all.extend(self.clean.iter().map(|row| &row.head));
         for row in &self.members {
             all.extend([&row.head].into_iter().chain(row.bits.iter().map(|bit| &bit.head)));
