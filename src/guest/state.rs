@@ -236,10 +236,10 @@ impl<S: FrameSource> GuestState<S> {
         self.skip = 0;
     }
 
-    /// An exception that the VMM raises at the guest's current instruction. A fault takes the place of the instruction that
-    /// exited; a trap follows it.
+    /// An event that the VMM raises at the guest's current instruction. A fault or a software event takes the place of the
+    /// instruction that exited; a trap follows it.
     pub(crate) fn inject_exception(&mut self, event: Event) {
-        if event.is_fault() {
+        if event.is_fault() || event.is_software() {
             self.pending = Pending::None;
             self.emulation.abort();
             self.answer = None;

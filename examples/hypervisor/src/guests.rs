@@ -29,6 +29,7 @@ global_asm!(
     include_str!("../guests/nested_fault.S"),
     include_str!("../guests/single_step.S"),
     include_str!("../guests/breakpoints.S"),
+    include_str!("../guests/events.S"),
     include_str!("../guests/interrupt_shadow.S"),
     include_str!("../guests/control_registers.S"),
     include_str!("../guests/tsc.S"),
@@ -117,6 +118,9 @@ guests! {
     nested_fault, "guest_nested_fault", Long;
     single_step, "guest_single_step", Long;
     breakpoints, "guest_breakpoints", Long;
+    events, "guest_events", Long;
+    events_protected, "guest_events_protected", Protected;
+    events_real, "guest_events_real", Real;
     breakpoints_of_cpu, "guest_breakpoints_of_cpu", Long;
     interrupt_shadow, "guest_interrupt_shadow", Long;
     control_registers, "guest_control_registers", Long;

@@ -77,6 +77,9 @@ scenarios! {
     nested_fault = memory::nested_fault();
     halt = interrupts::halt();
     nmi = interrupts::nmi();
+    events = interrupts::events();
+    events_protected = interrupts::events_protected();
+    events_real = interrupts::events_real();
     interrupt_shadow = alone::interrupt_shadow();
     single_step = alone::single_step();
     breakpoints = alone::breakpoints();
