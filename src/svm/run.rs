@@ -64,11 +64,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.handle.enter_run(self.guest.cpu_tag);
         self.guest.xstate.enter_run();
         self.run_until_exit();
-        // One emulator, which has no next RIP either, does not honour the intercept of XSETBV.
-        if !self.assists.next_rip && self.guest.xstate.follow_xcr0() {
-            let cr4 = self.control_state().cr4;
-            self.cpuid.update(cr4, self.guest.xstate.guest_xcr0);
-        }
+        self.follow_xcr0();
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
         // SAFETY: as above, with the same addresses; IF is as before afterwards.
@@ -170,8 +166,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         Outcome::Again
     }
 
+    /// One emulator, which has no next RIP either, does not honour the intercept of XSETBV: what the guest has set is taken in
+    /// when somebody looks.
+    fn follow_xcr0(&mut self) {
+        if !self.assists.next_rip && self.guest.xstate.follow_xcr0() {
+            let cr4 = self.control_state().cr4;
+            self.cpuid.update(cr4, self.guest.xstate.guest_xcr0);
+        }
+    }
+
     /// CPUID is answered from the policy's table.
     pub(super) fn execute_cpuid(&mut self) {
+        self.follow_xcr0();
         self.cpuid.execute(&mut self.guest.registers);
     }
 

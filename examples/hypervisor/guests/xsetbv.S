@@ -74,6 +74,12 @@
     xgetbv
     cmp $7, %eax
     require e, "XCR0 did not become 7"
+    mov $0xD, %eax                      # at once: there may have been no exit
+    xor %ecx, %ecx
+    cpuid
+    cmp $0x340, %ebx
+    require e, "CPUID does not follow XCR0"
+    xor %ecx, %ecx
     mov $3, %eax
     xor %edx, %edx
     xsetbv
