@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what a round trip costs, in host instructions, on every model.
 
 pub mod cost;
+pub mod linux;
 pub mod rows;
 mod table;
 

@@ -45,6 +45,8 @@ pub struct Guest<'a> {
     pub console: SocketAddr,
     /// Becomes true when the user has had enough.
     pub stop: &'a AtomicBool,
+    /// What stands in Bochs' memory in place of the multiboot information block, when nobody reads that.
+    pub information: Option<Vec<u8>>,
 }
 
 /// The memory that the scenarios are content with, in MiB.
@@ -53,6 +55,17 @@ pub const MEMORY: u32 = 256;
 pub const PACKAGE: &str = "package.cpio";
 /// Where a module lies in Bochs. QEMU puts it behind the image.
 pub const PACKAGE_ADDRESS: u32 = multiboot::MODULE;
+
+/// What Bochs has in memory besides the package: the block that the ROM and the image read.
+pub fn information(command_line: &str, mebibytes: u32, package_size: u32) -> Vec<u8> {
+    multiboot::information(command_line, mebibytes, Some(package_size))
+}
+
+/// Puts something into the memory behind that block.
+pub fn put(information: &mut Vec<u8>, address: u32, bytes: &[u8]) {
+    multiboot::put(information, address, bytes);
+}
+
 /// The image's log, in the directory of the boot.
 const LOG: &str = "serial.log";
 

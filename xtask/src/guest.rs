@@ -91,6 +91,7 @@ pub fn boot(
             package_size: u32::try_from(guest.package.archive.len())?,
             console: console.address(),
             stop: &guest.stop,
+            information: None,
         }),
     };
     let done = AtomicBool::new(false);

@@ -38,9 +38,10 @@ pub struct Linux {
     /// The numbers of CPUs that it is booted with.
     pub cpus: Vec<u32>,
     limit: u64,
-    /// Where the demo and the tests boot it.
+    /// Where the demo, the tests and the bench boot it; the bench needs Bochs.
     pub demo: Vec<String>,
     pub test: Vec<String>,
+    pub bench: Vec<String>,
 }
 
 impl Linux {
@@ -217,8 +218,14 @@ mod tests {
         let machines = Machines::load(&repo).expect("machines.toml loads");
         let scenarios = transcripts(&repo).expect("transcripts");
         let linux = &machines.linux;
-        for name in machines.demo.machines.iter().chain(&linux.demo).chain(&linux.test) {
+        for name in machines.demo.machines.iter().chain(&linux.demo).chain(&linux.test).chain(&linux.bench) {
             assert!(machines.named(name).is_some(), "there is no machine {name}");
+        }
+        for name in &linux.bench {
+            assert!(
+                machines.named(name).is_some_and(|machine| machine.emulator == Emulator::Bochs),
+                "{name}: no Bochs"
+            );
         }
         for scenario in machines.cpus.keys().chain(&machines.demo.scenarios) {
             assert!(scenarios.contains_key(scenario), "no transcript of the scenario {scenario}");

@@ -64,6 +64,9 @@ enum Task {
         /// Only machines whose name contains this
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
+        /// Only what a boot of Linux costs, bare and as a guest
+        #[arg(long)]
+        linux: bool,
         /// Only what building costs: dependencies, generated code, rebuilds
         #[arg(long)]
         cost: bool,
@@ -89,8 +92,12 @@ fn main() -> ExitCode {
         Task::Demo { quick } => demo::demo(&repo, quick),
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
         Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
+        Task::Bench { linux: true, .. } => bench::linux::bench(&repo).map(|()| true),
         Task::Bench { json, on, cost_json, .. } => {
-            let good = bench::bench(&repo, json.as_deref(), on.as_deref());
+            let mut good = bench::bench(&repo, json.as_deref(), on.as_deref());
+            if on.is_none() {
+                good = good.and_then(|good| bench::linux::bench(&repo).map(|()| good));
+            }
             good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
         }
         Task::Run(arguments) => return run::main(&repo, arguments),

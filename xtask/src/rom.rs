@@ -12,7 +12,7 @@ pub const BASE: u64 = (1 << 32) - SIZE as u64;
 /// The code's part.
 const CODE: usize = 64 << 10;
 /// Where the code copies the image to, and enters it.
-const IMAGE: u64 = 1 << 20;
+pub const IMAGE: u64 = 1 << 20;
 
 /// Puts the image and the code together.
 pub fn assemble(image: &Flat, code: &Flat) -> Result<Vec<u8>> {
@@ -28,6 +28,13 @@ pub fn assemble(image: &Flat, code: &Flat) -> Result<Vec<u8>> {
     Ok(rom)
 }
 
+/// The same ROM with another image.
+pub fn with_image(rom: &[u8], image: &Flat) -> Result<Vec<u8>> {
+    ensure!(rom.len() == SIZE, "this is no ROM");
+    let code = Flat { base: BASE + (SIZE - CODE) as u64, bytes: rom[SIZE - CODE..].to_vec() };
+    assemble(image, &code)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +47,8 @@ mod tests {
     fn the_code_is_at_the_end() {
         let rom = assemble(&flat(IMAGE, 5), &flat(0xffff_0000, CODE)).expect("it fits");
         assert_eq!(rom.len(), SIZE);
+        let other = with_image(&rom, &flat(IMAGE, 3)).expect("it fits");
+        assert_eq!((other[2], other[3], &other[SIZE - CODE..]), (1, 0, &rom[SIZE - CODE..]));
         assert_eq!((rom[4], rom[5], rom[SIZE - CODE - 1], rom[SIZE - CODE]), (1, 0, 0, 1));
     }
 

@@ -1,6 +1,8 @@
 //! `cargo xtask run --guest`: a kernel from a file, its COM1 on our terminal.
 
+use std::fs;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,7 +73,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         memory: wanted.memory,
         cpus: wanted.cpus,
         limit: wanted.limit.map(Duration::from_secs),
-        directory: repo.scratch(&format!("runs/guest-{}", std::process::id()))?,
+        directory: directory(repo)?,
         stop: Arc::clone(&stop),
     };
     let kind = match &package.kernel {
@@ -95,6 +97,10 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         },
         &mut |_| {},
     )?;
+    if terminal.is_some() {
+        // The guest may not have ended its last line.
+        eprintln!();
+    }
     drop(terminal);
     if matches!(ended.end, End::Failed(_) | End::Unhandled(_)) {
         eprintln!("\nthe end of the image's log:\n{}", tail(&ended.log));
@@ -110,6 +116,19 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         boot.directory.display()
     );
     Ok(ended.end.status())
+}
+
+/// A directory of this run's own. Those of earlier runs are thrown away, but not of runs that are under way.
+fn directory(repo: &Repo) -> Result<PathBuf> {
+    const PREFIX: &str = "guest-";
+    for entry in fs::read_dir(repo.scratch("runs")?)?.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    repo.scratch(&format!("runs/{PREFIX}{}", std::process::id()))
 }
 
 /// As much of the image's log as is likely to say why.

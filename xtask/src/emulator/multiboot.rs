@@ -56,6 +56,14 @@ pub fn information(command_line: &str, mebibytes: u32, module: Option<u32>) -> V
     bytes
 }
 
+/// Puts bytes at an address behind the block.
+pub fn put(information: &mut Vec<u8>, address: u32, bytes: &[u8]) {
+    let mut block = Bytes(std::mem::take(information));
+    block.put(address - ADDRESS, bytes);
+    *information = block.0;
+    information.resize(information.len().next_multiple_of(SECTOR), 0);
+}
+
 /// Bytes that grow when something is written behind their end.
 struct Bytes(Vec<u8>);
 
