@@ -10,7 +10,9 @@
 //! |---|---|
 //! | [`VmExit::MsrRead`], [`VmExit::MsrWrite`] | `SysRegRead`, `SysRegWrite`: the x2APIC's registers; others fault |
 //! | [`VmExit::ExternalInterrupt`] without a vector (SVM) | `Nothing`: the host has taken the interrupt through its IDT |
-//! | [`VmExit::Interrupted`] | `Nothing` |
+//! | [`VmExit::Interrupted`], [`VmExit::TimeSlice`], [`VmExit::EndOfInterrupt`] | `Nothing` |
+//! | [`VmExit::Ipi`] | `CpuUp` for a start-up message, `SendIPI` for fixed ones, one for each target; INIT: `Nothing` |
+//! | [`VmExit::WaitForStartup`] | `Halt` |
 //! | [`VmExit::Shutdown`] | `SystemDown` |
 //! | [`VmExit::EntryFailure`] | `FailEntry`; [`last_entry_failure`](VmxArchVCpu::last_entry_failure) has the rest |
 //! | [`VmExit::Unhandled`] | an error (`Unsupported`), with a log line |
@@ -23,8 +25,8 @@ use axerrno::{AxError, AxResult};
 use axvcpu::{AxArchPerCpu, AxArchVCpu, AxVCpuExitReason};
 
 use crate::{
-    EntryFailure, Error, GuestRegisters, NestedFault, RegisterIndex, StartState, UnknownMsr, VcpuConfig, VcpuHandle,
-    VmExit, Width,
+    ApicConfig, ApicDestination, ApicMessage, EntryFailure, Error, GuestRegisters, NestedFault, RegisterIndex,
+    StartState, UnknownMsr, VcpuConfig, VcpuHandle, VmExit, Width, spec::x86::apic::ApicDeliveryMode,
 };
 
 /// What [`AxArchVCpu::setup`] takes.
@@ -36,11 +38,14 @@ pub struct SetupConfig {
     /// Whether an access to unmapped guest memory that can be decoded is reported as an MMIO access. `axvm` expects so;
     /// a VMM that populates memory on demand wants nested page faults.
     pub decode_mmio: bool,
+    /// A local APIC of the library for the vCPU. It is on no bus: what it sends to other vCPUs becomes `CpuUp` and `SendIPI`.
+    /// `None`: interrupt controllers are the VMM's business.
+    pub local_apic: Option<ApicConfig>,
 }
 
 impl Default for SetupConfig {
     fn default() -> Self {
-        Self { mode: StartMode::RealMode, decode_mmio: true }
+        Self { mode: StartMode::RealMode, decode_mmio: true, local_apic: None }
     }
 }
 
@@ -77,6 +82,28 @@ fn nested_page_fault(fault: &NestedFault) -> AxVCpuExitReason {
     AxVCpuExitReason::NestedPageFault { addr: GuestPhysAddr::from(fault.gpa as usize), access_flags }
 }
 
+/// A message for all other vCPUs.
+fn to_others(message: ApicMessage) -> AxVCpuExitReason {
+    match message.delivery {
+        ApicDeliveryMode::FIXED => AxVCpuExitReason::SendIPI {
+            target_cpu: 0,
+            target_cpu_aux: 0,
+            send_to_all: true,
+            send_to_self: false,
+            vector: message.vector.into(),
+        },
+        _ => not_sent(message).unwrap_or(AxVCpuExitReason::Nothing),
+    }
+}
+
+/// INIT needs no word of its own: the vCPU that a start-up message starts has not run. For the others there is none.
+fn not_sent(message: ApicMessage) -> Option<AxVCpuExitReason> {
+    if message.delivery != ApicDeliveryMode::INIT {
+        log::warn!("x86_vcpu: axvcpu has no word for {message:?}");
+    }
+    None
+}
+
 /// Keeps the detail that an `AxError` cannot carry in the log.
 fn error(error: Error) -> AxError {
     log::warn!("x86_vcpu: {error}");
@@ -91,6 +118,18 @@ struct Adapter {
     /// The register that the waiting read named; `set_gpr` of it is the answer.
     awaited: Option<usize>,
     last_entry_failure: Option<EntryFailure>,
+    /// The vCPUs that still get the interprocessor interrupt.
+    targets: Targets,
+}
+
+/// Those for whom a message is that is sent to several.
+#[derive(Clone, Copy, Debug, Default)]
+struct Targets {
+    message: Option<ApicMessage>,
+    /// The first APIC id of the group.
+    first: u32,
+    /// A bit for each member of it.
+    members: u32,
 }
 
 impl Adapter {
@@ -103,6 +142,54 @@ impl Adapter {
             }
             StartMode::Long { cr3 } => StartState::Long { entry, cr3 },
         })
+    }
+
+    /// A message of a local APIC that is on no bus. `axvcpu` names one target at a time, so a logical destination is one exit
+    /// after the other: in x2APIC mode its bits are APIC ids by their definition, in xAPIC mode as every system sets them up.
+    fn ipi(&mut self, message: ApicMessage) -> AxVCpuExitReason {
+        let (first, members) = match message.destination {
+            ApicDestination::Logical(mask) => (mask >> 16 << 4, mask & u32::from(u16::MAX)),
+            ApicDestination::Physical(id) => (id, 1),
+            ApicDestination::All | ApicDestination::Others => return to_others(message),
+        };
+        self.targets = Targets { message: Some(message), first, members };
+        self.next_target().unwrap_or(AxVCpuExitReason::Nothing)
+    }
+
+    /// The next one of those for whom a message is.
+    fn next_target(&mut self) -> Option<AxVCpuExitReason> {
+        let targets = &mut self.targets;
+        let message = targets.message?;
+        if targets.members == 0 {
+            targets.message = None;
+            return None;
+        }
+        let target = u64::from(targets.first) + u64::from(targets.members.trailing_zeros());
+        targets.members &= targets.members - 1;
+        match message.delivery {
+            ApicDeliveryMode::START_UP => Some(AxVCpuExitReason::CpuUp {
+                target_cpu: target,
+                entry_point: GuestPhysAddr::from(usize::from(message.vector) << 12),
+                arg: 0,
+            }),
+            ApicDeliveryMode::FIXED | ApicDeliveryMode::LOWEST_PRIORITY => {
+                if message.delivery == ApicDeliveryMode::LOWEST_PRIORITY {
+                    // One of them gets it.
+                    targets.members = 0;
+                }
+                Some(AxVCpuExitReason::SendIPI {
+                    target_cpu: target,
+                    target_cpu_aux: 0,
+                    send_to_all: false,
+                    send_to_self: false,
+                    vector: message.vector.into(),
+                })
+            }
+            _ => {
+                targets.message = None;
+                not_sent(message)
+            }
+        }
     }
 
     /// A vCPU's exit in the framework's words.
@@ -137,7 +224,9 @@ impl Adapter {
             }
             VmExit::NestedPageFault(fault) => nested_page_fault(&fault),
             VmExit::Hypercall { nr } => AxVCpuExitReason::Hypercall { nr, args: registers.hypercall_arguments() },
-            VmExit::Halt => AxVCpuExitReason::Halt,
+            VmExit::Halt | VmExit::WaitForStartup => AxVCpuExitReason::Halt,
+            VmExit::TimeSlice | VmExit::EndOfInterrupt { .. } => AxVCpuExitReason::Nothing,
+            VmExit::Ipi(message) => self.ipi(message),
             VmExit::ExternalInterrupt { vector: Some(vector) } => {
                 AxVCpuExitReason::ExternalInterrupt { vector: vector.into() }
             }
@@ -227,11 +316,24 @@ macro_rules! adapt {
 
             fn setup(&mut self, config: SetupConfig) -> AxResult {
                 self.adapter.decode_mmio = config.decode_mmio;
+                if let Some(apic) = config.local_apic {
+                    self.inner.add_local_apic(apic, None).map_err(error)?;
+                }
                 self.inner.start(self.adapter.start_state(config.mode)?).map_err(error)
             }
 
             fn run(&mut self) -> AxResult<AxVCpuExitReason> {
+                if let Some(exit) = self.adapter.next_target() {
+                    return Ok(exit);
+                }
                 let exit = self.next_exit().map_err(error)?;
+                // A message for everybody is for the sender too, and the framework knows only the others.
+                if let VmExit::Ipi(message) = exit
+                    && message.destination == ApicDestination::All
+                    && message.delivery == ApicDeliveryMode::FIXED
+                {
+                    self.inner.inject_interrupt(message.vector);
+                }
                 self.adapter.translate(exit, self.inner.registers())
             }
 

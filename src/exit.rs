@@ -1,6 +1,6 @@
 //! What the guest did that the VMM has to answer: the same words for VMX and SVM.
 
-use crate::guest::registers::RegisterIndex;
+use crate::guest::{apic::ApicMessage, registers::RegisterIndex};
 
 /// How many bytes an access moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,6 +170,21 @@ pub enum VmExit {
         /// The vector, where it is known.
         vector: Option<u8>,
     },
+    /// The guest has handled a level-triggered interrupt: its local APIC tells the I/O APICs, which are the VMM's, that they
+    /// may send it again. The next run goes on.
+    EndOfInterrupt {
+        /// The vector.
+        vector: u8,
+    },
+    /// The guest sends an interprocessor interrupt, and its local APIC is not on a [bus](crate::ApicBus) that would deliver it.
+    /// The next run goes on.
+    Ipi(ApicMessage),
+    /// The vCPU waits for a start-up message (SIPI): after its creation, if it has a local APIC and is not the bootstrap
+    /// processor, or after an INIT. Running it again reports the same until the message is there, which
+    /// [`has_pending_event`](crate::Vcpu::has_pending_event) says.
+    WaitForStartup,
+    /// The [time slice](crate::Vcpu::set_time_slice) is over. The next run has none.
+    TimeSlice,
     /// The guest shut down (triple fault). Running it again reports the same.
     Shutdown,
     /// The CPU refused to enter the guest.

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "amd")]
 mod contiguous;
+mod shared;
 
 use core::{fmt, marker::PhantomData, ptr::NonNull};
 
@@ -11,6 +12,7 @@ use memory_addr::{MemoryAddr, PAGE_SIZE_4K, PhysAddr, VirtAddr};
 pub(crate) use self::contiguous::ContiguousFrames;
 #[cfg(feature = "amd")]
 pub use self::contiguous::{ContiguousAllocator, register_contiguous_allocator};
+pub(crate) use self::shared::Shared;
 use crate::{Error, Result};
 
 /// What the embedder provides: 4 KiB frames of physical memory, and where the host sees them.
@@ -115,6 +117,11 @@ impl<S: FrameSource> PhysFrame<S> {
     /// Where the host sees it: 4096 bytes, aligned to 4096, valid as long as this value lives.
     pub fn as_mut_ptr(&self) -> *mut u8 {
         self.virt.as_ptr()
+    }
+
+    /// The same pointer, by its type not null.
+    pub(crate) fn as_non_null(&self) -> NonNull<u8> {
+        self.virt
     }
 
     /// Fills it with one byte.

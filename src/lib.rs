@@ -66,6 +66,7 @@ pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 pub use guest::{
+    apic::{ApicBus, ApicConfig, ApicDestination, ApicMessage, LocalInterrupt, VcpuHost},
     events::Event,
     msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},

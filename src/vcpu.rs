@@ -7,8 +7,8 @@ use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxVcpu;
 use crate::{
-    Error, Event, FrameSource, GuestRegisters, HostFrames, MsrPolicy, RegisterIndex, Result, StartState,
-    SystemRegisters, VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
+    ApicBus, ApicConfig, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
+    RegisterIndex, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
 };
 
 /// A virtual CPU, on the virtualization that this machine has.
@@ -74,6 +74,29 @@ impl<S: FrameSource> Vcpu<S> {
         }
         let _ = config;
         Err(Error::Unsupported("hardware virtualization of the kinds that this build has"))
+    }
+
+    /// A vCPU with a local APIC on a bus, as [`add_local_apic`](Self::add_local_apic) makes it of another one.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) and [`add_local_apic`](Self::add_local_apic).
+    pub fn with_local_apic(config: VcpuConfig, bus: &ApicBus<S>) -> Result<Self> {
+        let mut vcpu = Self::new(config)?;
+        vcpu.add_local_apic(ApicConfig::new(), Some(bus))?;
+        Ok(vcpu)
+    }
+
+    /// Gives the vCPU a local APIC, before it runs. Without a bus it tells the VMM of every message that it sends
+    /// ([`VmExit::Ipi`]).
+    ///
+    /// The vCPU with APIC id 0 is the bootstrap processor. Others wait for a start-up message then
+    /// ([`VmExit::WaitForStartup`]), unless [`start`](Self::start) starts them.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it has one; [`Error::NoMemory`]; [`Error::InvalidInput`] when the bus has a vCPU with this
+    /// APIC id, or no room.
+    pub fn add_local_apic(&mut self, config: ApicConfig, bus: Option<&ApicBus<S>>) -> Result {
+        each!(self, vcpu => vcpu.add_local_apic(config, bus))
     }
 
     /// The handle with which other CPUs reach this vCPU.
@@ -269,6 +292,31 @@ impl<S: FrameSource> Vcpu<S> {
     /// is acknowledged only then. The request is good for one exit.
     pub fn request_interrupt_window(&mut self) {
         each!(self, vcpu => vcpu.request_interrupt_window());
+    }
+
+    /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed: a VMM that lets a halted vCPU
+    /// wait comes back then.
+    pub fn timer_deadline(&self) -> Option<u64> {
+        each!(self, vcpu => vcpu.timer_deadline())
+    }
+
+    /// Makes a run come back with [`VmExit::TimeSlice`] when the host's time-stamp counter reaches `end`. The CPU itself sees
+    /// to it where it has a timer for that (the VMX-preemption timer), else the host: [`VcpuHost::set_timer`] of the
+    /// vCPU's [bus](ApicBus). Without either it is noticed at the next exit.
+    pub fn set_time_slice(&mut self, end: Option<u64>) {
+        each!(self, vcpu => vcpu.set_time_slice(end));
+    }
+
+    /// Whether the vCPU takes the interrupts of a PIC: LINT0 of its local APIC is set to ExtINT, or there is none, or it is
+    /// off. A VMM whose PIC has an interrupt then [requests the window](Self::request_interrupt_window).
+    pub fn accepts_pic(&self) -> bool {
+        each!(self, vcpu => vcpu.accepts_pic())
+    }
+
+    /// A source of interrupts with an entry of its own in the local vector table signals: what comes of it the guest has set
+    /// there. Without a local APIC nothing does.
+    pub fn signal_local_interrupt(&mut self, source: LocalInterrupt) {
+        each!(self, vcpu => vcpu.signal_local_interrupt(source));
     }
 
     /// Makes an NMI pending.

@@ -19,7 +19,7 @@ use crate::{
     Error, GuestRegisters, Result,
     spec::x86::{
         cpuid::{CpuidBEcx, CpuidLeaf},
-        registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid7Ecx, Cpuid80000008Eax, Cr4, Xcr0},
+        registers::{Cpuid1Ebx, Cpuid1Ecx, Cpuid1Edx, Cpuid7Ecx, Cpuid80000008Eax, Cr4, Xcr0},
     },
 };
 
@@ -118,6 +118,31 @@ impl CpuidPolicy {
             cr4: Cr4::empty(),
             xcr0: Xcr0::X87,
         }
+    }
+
+    /// Shows what a local APIC brings with it.
+    pub(crate) fn add_local_apic(&mut self, x2apic: bool, tsc_deadline: bool) {
+        if let Some(entry) = self.get_mut(CpuidLeaf::FEATURES.0, 0) {
+            let mut ecx = Cpuid1Ecx::from_bits(entry.ecx);
+            ecx.set(Cpuid1Ecx::X2APIC, x2apic);
+            ecx.set(Cpuid1Ecx::TSC_DEADLINE, tsc_deadline);
+            entry.ecx = ecx.bits();
+        }
+        self.show_local_apic(true);
+    }
+
+    /// Shows the local APIC, or that it is turned off (IA32_APIC_BASE).
+    pub(crate) fn show_local_apic(&mut self, enabled: bool) {
+        if let Some(entry) = self.get_mut(CpuidLeaf::FEATURES.0, 0) {
+            let mut edx = Cpuid1Edx::from_bits(entry.edx);
+            edx.set(Cpuid1Edx::APIC, enabled);
+            entry.edx = edx.bits();
+        }
+    }
+
+    /// Family, model and stepping.
+    pub(crate) fn signature(&self) -> u32 {
+        self.get(CpuidLeaf::FEATURES.0, 0).map_or(0, |entry| entry.eax)
     }
 
     /// The answer to CPUID with `leaf` in EAX and `subleaf` in ECX.

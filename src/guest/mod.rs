@@ -3,6 +3,7 @@
 // Some of it serves one vendor alone; a build without that vendor leaves it to the linker.
 #![cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 
+pub mod apic;
 pub(crate) mod control;
 pub(crate) mod cpuid;
 pub(crate) mod debug;
@@ -11,7 +12,9 @@ pub(crate) mod emulation;
 pub(crate) mod events;
 pub(crate) mod fast_mov;
 pub(crate) mod fetch;
+pub(crate) mod interrupts;
 pub(crate) mod linear;
+pub(crate) mod local_apic;
 pub(crate) mod memory;
 pub(crate) mod mmio;
 pub(crate) mod msr;

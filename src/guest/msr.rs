@@ -44,6 +44,8 @@ pub(crate) enum VendorMsr {
     Tsc,
     /// IA32_TSC_ADJUST.
     TscAdjust,
+    /// One of the local APIC's: its base, its timer's deadline, those of the x2APIC.
+    LocalApic,
 }
 
 /// What decides about the registers when a vCPU is made.
@@ -65,6 +67,8 @@ pub(crate) struct MsrState {
     values: [u64; SLOTS],
     /// Which local APIC range the VMM answers, whatever the policy says of unknown registers: an x2APIC register is a device.
     x2apic_to_vmm: bool,
+    /// Whether the library emulates a local APIC.
+    local_apic: bool,
 }
 
 /// The number of no register.
@@ -85,7 +89,14 @@ impl MsrState {
             policy: MsrPolicy::new(config.rules, config.bitmap, unknown, config.rdtscp),
             values,
             x2apic_to_vmm,
+            local_apic: false,
         }
+    }
+
+    /// From now on the library's local APIC answers for its registers.
+    pub(crate) fn use_local_apic(&mut self) {
+        self.local_apic = true;
+        self.at_once = NONE;
     }
 
     pub(crate) fn policy(&self) -> &MsrPolicy {
@@ -94,7 +105,7 @@ impl MsrState {
 
     /// Another policy, of the same vendor.
     pub(crate) fn set_policy(&mut self, policy: MsrPolicy) {
-        let own = policy.action(IA32_APIC_BASE, false) == MsrAction::Library;
+        let own = !self.local_apic && policy.action(IA32_APIC_BASE, false) == MsrAction::Library;
         self.at_once = if own { IA32_APIC_BASE } else { NONE };
         self.policy = policy;
     }
@@ -107,6 +118,9 @@ impl MsrState {
 
     #[inline(never)]
     fn read_by_policy(&self, msr: Msr) -> Answer {
+        if self.local_apic && is_x2apic(msr) {
+            return Answer::Vendor(VendorMsr::LocalApic);
+        }
         match self.policy.action(msr, false) {
             MsrAction::Value(value) => Answer::Value(value),
             MsrAction::AskVmm => Answer::Ask,
@@ -122,6 +136,9 @@ impl MsrState {
         let Some(rule) = self.policy.rule(msr) else { return Answer::Fault };
         match rule.read {
             MsrAnswer::Emulate => Answer::Value(self.value(rule)),
+            MsrAnswer::Handler(MsrHandler::ApicBase | MsrHandler::TscDeadline) if self.local_apic => {
+                Answer::Vendor(VendorMsr::LocalApic)
+            }
             MsrAnswer::Handler(MsrHandler::ApicBase) => Answer::Value(self.apic_base),
             MsrAnswer::Handler(MsrHandler::TscAdjust) => Answer::Vendor(VendorMsr::TscAdjust),
             MsrAnswer::Handler(MsrHandler::Efer) => Answer::Vendor(VendorMsr::Efer),
@@ -136,6 +153,9 @@ impl MsrState {
 
     /// WRMSR.
     pub(crate) fn write(&mut self, msr: Msr, value: u64) -> Answer {
+        if self.local_apic && is_x2apic(msr) {
+            return Answer::Vendor(VendorMsr::LocalApic);
+        }
         match self.policy.action(msr, true) {
             MsrAction::Value(_) => Answer::Value(0),
             MsrAction::AskVmm => Answer::Ask,
@@ -149,7 +169,10 @@ impl MsrState {
         let Some(rule) = self.policy.rule(msr) else { return Answer::Fault };
         match rule.write {
             MsrAnswer::Emulate => self.write_value(rule, value),
-            // The library's local APIC neither moves nor changes its mode.
+            MsrAnswer::Handler(MsrHandler::ApicBase | MsrHandler::TscDeadline) if self.local_apic => {
+                Answer::Vendor(VendorMsr::LocalApic)
+            }
+            // The VMM's local APIC, if there is one, neither moves nor changes its mode.
             MsrAnswer::Handler(MsrHandler::ApicBase) if value == self.apic_base => Answer::Value(0),
             MsrAnswer::Handler(MsrHandler::ApicBase) => Answer::Fault,
             MsrAnswer::Handler(MsrHandler::TscAdjust) => Answer::Vendor(VendorMsr::TscAdjust),

@@ -39,6 +39,18 @@ impl SystemRegisters {
     }
 }
 
+impl SystemRegisters {
+    /// The registers after a start-up message: real mode, at the start of this page. SDM volume 3, "MP Initialization Example".
+    pub(crate) fn start_up(page: u8) -> Self {
+        real_mode_at(u32::from(page) << 12, u16::from(page) << 8, 0)
+    }
+
+    /// The registers after a reset. SDM volume 3, "First Instruction Executed".
+    pub(crate) fn reset_vector() -> Self {
+        real_mode_at(!0xffff, 0xf000, 0xfff0)
+    }
+}
+
 fn real_mode(entry: u64) -> Result<SystemRegisters> {
     // As an interrupt vector would: 16 bits of offset, the rest in the base.
     let (base, rip) = if entry < 1 << 16 { (0, entry) } else { (entry & !0xf, entry & 0xf) };
@@ -46,10 +58,18 @@ fn real_mode(entry: u64) -> Result<SystemRegisters> {
         return Err(Error::InvalidInput("a real-mode entry point above 4 GiB"));
     }
     let selector = u16::try_from(base >> 4).unwrap_or(0);
-    let segment =
-        |kind, base, selector| Segment { selector, base, limit: 0xffff, rights: MEMORY.with_segment_type(kind) };
+    Ok(real_mode_at(base as u32, selector, rip))
+}
+
+fn real_mode_at(base: u32, selector: u16, rip: u64) -> SystemRegisters {
+    let segment = |kind, base: u32, selector| Segment {
+        selector,
+        base: base.into(),
+        limit: 0xffff,
+        rights: MEMORY.with_segment_type(kind),
+    };
     let data = segment(DATA, 0, 0);
-    Ok(SystemRegisters {
+    SystemRegisters {
         // A code segment in real mode is written as data, and executed all the same.
         cs: segment(CODE, base, selector),
         ss: data,
@@ -62,7 +82,7 @@ fn real_mode(entry: u64) -> Result<SystemRegisters> {
         cr0: ControlState::RESET.cr0,
         rip,
         ..reset()
-    })
+    }
 }
 
 fn protected(entry: u32) -> SystemRegisters {

@@ -6,6 +6,8 @@ use super::{
     decode::Register,
     emulation::Emulation,
     events::{Event, Events, InterruptQueue, InterruptSource},
+    interrupts::Interrupts,
+    local_apic::{Activity, Deadlines},
     msr::{EFER_OFFERED, MsrConfig, MsrState, UnknownMsr},
     registers::{GuestRegisters, RegisterIndex},
     tsc::{RatioFormat, Tsc},
@@ -67,7 +69,10 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) registers: GuestRegisters,
     pub(crate) events: Events,
     /// Where external interrupts come from.
-    pub(crate) interrupts: InterruptQueue,
+    pub(crate) interrupts: Interrupts<S>,
+    pub(crate) activity: Activity,
+    pub(crate) apic_id: u32,
+    pub(crate) deadlines: Deadlines,
     pub(crate) handle: VcpuHandle<S>,
     pub(crate) msrs: MsrState,
     pub(crate) xstate: ExtendedState<S>,
@@ -106,7 +111,10 @@ impl<S: FrameSource> GuestState<S> {
         Ok(Self {
             registers: GuestRegisters::default(),
             events: Events::default(),
-            interrupts: InterruptQueue::default(),
+            interrupts: Interrupts::Queue(InterruptQueue::default()),
+            activity: Activity::Running,
+            apic_id: config.apic_id,
+            deadlines: Deadlines::default(),
             handle: VcpuHandle::new()?,
             msrs: MsrState::new(config.apic_id == 0, msrs, config.unknown_msrs, config.x2apic_msrs_to_vmm),
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
@@ -228,7 +236,9 @@ impl<S: FrameSource> GuestState<S> {
     pub(crate) fn reset(&mut self) {
         self.registers = GuestRegisters::default();
         self.events = Events::default();
-        self.interrupts = InterruptQueue::default();
+        self.interrupts.reset();
+        self.activity = Activity::Running;
+        self.update_deadline();
         self.debug = DebugRegisters::RESET;
         self.pending = Pending::None;
         self.emulation.abort();
@@ -252,13 +262,15 @@ impl<S: FrameSource> GuestState<S> {
     #[cold]
     pub(crate) fn read_mail(&mut self) -> bool {
         let mail = self.handle.take();
-        self.interrupts.request_all(&mail.interrupts);
+        // What was sent before an INIT is lost with it.
+        let init = self.take_init(mail.init, mail.start_up);
+        self.interrupts.receive(&mail);
         if self.interrupts.any() {
             self.events.wake();
         }
         if mail.nmi {
             self.events.queue_nmi();
         }
-        mail.exit
+        mail.exit || init
     }
 }

@@ -71,6 +71,14 @@ impl Tsc {
         (host as u128 * self.ratio as u128).wrapping_shr(self.format.fraction) as u64
     }
 
+    /// How long it takes in the host's counts until the guest's counter has counted so often, rounded up.
+    pub(crate) fn host_duration(&self, guest: u64) -> u64 {
+        let ratio = u128::from(self.ratio);
+        let exact = u128::from(guest).wrapping_shl(self.format.fraction);
+        let rounded = exact.saturating_add(ratio).saturating_sub(1).checked_div(ratio);
+        rounded.and_then(|duration| u64::try_from(duration).ok()).unwrap_or(u64::MAX)
+    }
+
     /// IA32_TSC_ADJUST.
     pub(crate) const fn adjust(&self) -> u64 {
         self.adjust
@@ -160,6 +168,7 @@ mod tests {
             tsc.set_frequency(3, 2, 1_000, Ok(())).unwrap();
             assert_eq!((tsc.at(1_000), tsc.at(1_200)), (1_050, 1_350));
             assert_eq!(tsc.ratio(), Some(format.one() + format.one() / 2));
+            assert_eq!((tsc.host_duration(300), tsc.host_duration(301), tsc.host_duration(0)), (200, 201, 0));
             tsc.write(0, 1_200);
             assert_eq!((tsc.at(1_200), tsc.at(1_300)), (0, 150));
             tsc.set_frequency(7, 7, 1_300, Err(Error::Unsupported("not asked for"))).unwrap();

@@ -64,7 +64,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Injects what is due, and asks for the windows that the rest needs.
     fn plan_events(&mut self) -> Plan {
         let priority = self.vmcb.virtual_interrupt().v_tpr();
-        self.guest.interrupts.set_task_priority(priority);
+        self.guest.interrupts.follow_task_priority(priority);
         self.notice_nmi_return();
         let ready = Readiness {
             interrupts_enabled: self.rflags().contains(Rflags::IF),

@@ -12,7 +12,7 @@ use crate::{
     exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
     guest::{
-        control,
+        control::{self, Fault},
         decode::Expected,
         events::Event,
         memory::MemoryFaultReason,
@@ -72,7 +72,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         self.recover_interrupted_event(injected);
         match Exit::decode(code, ExitInformation::of(&self.vmcb)) {
-            Exit::Intr(_) => self.leave(VmExit::ExternalInterrupt { vector: None }),
+            Exit::Intr(_) => {
+                self.guest.host_was_interrupted();
+                self.leave(VmExit::ExternalInterrupt { vector: None })
+            }
             Exit::Vintr(_) => {
                 self.close_interrupt_window();
                 Outcome::Again
@@ -303,6 +306,10 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat(),
             Answer::Vendor(VendorMsr::Tsc) => self.guest.tsc.at(host::timestamp()),
             Answer::Vendor(VendorMsr::TscAdjust) => self.guest.tsc.adjust(),
+            Answer::Vendor(VendorMsr::LocalApic) => match self.read_apic_msr(msr) {
+                Ok(value) => value,
+                Err(Fault) => return self.raise(Event::general_protection()),
+            },
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length };
@@ -332,6 +339,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.guest.tsc.write_adjust(value);
                 self.write_tsc_offset();
             }
+            Answer::Vendor(VendorMsr::LocalApic) => return self.write_apic_msr(msr, value, length),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
@@ -345,6 +353,9 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     fn hlt(&mut self, exit: OnExit<payloads::Hlt>) -> Outcome {
         if self.guest.events.any() && self.guest.would_wake(self.rflags().contains(Rflags::IF)) {
+            return self.skip(exit, Expected::Hlt);
+        }
+        if self.guest.deadlines.next.is_some() && !self.prepare_to_halt() {
             return self.skip(exit, Expected::Hlt);
         }
         self.leave_with_skip(exit, Expected::Hlt, VmExit::Halt)
@@ -392,6 +403,9 @@ impl<S: FrameSource> SvmVcpu<S> {
             present: info.contains(NpfInfo::P),
             table_walk: info.contains(NpfInfo::TABLE_WALK),
         };
+        if self.guest.is_apic_page(&fault) {
+            return self.apic_page_access(fault);
+        }
         self.guest.pending = Pending::NestedFault(fault);
         self.leave(VmExit::NestedPageFault(fault))
     }

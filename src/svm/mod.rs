@@ -8,6 +8,7 @@ mod emulation;
 mod events;
 mod exits;
 mod instructions;
+mod local_apic;
 pub mod payload;
 mod permission_maps;
 mod register_access;

@@ -85,6 +85,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         };
         let interrupt = self.vmcb.virtual_interrupt();
         self.vmcb.set_virtual_interrupt(interrupt.with_v_tpr(priority));
+        // A lower one may let an interrupt through.
+        self.guest.events.wake();
         self.skip_by(length);
         Outcome::Again
     }

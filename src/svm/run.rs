@@ -20,6 +20,7 @@ use crate::{
         emulation::Cpu,
         events::Event,
         fetch::{CodeAddress, InstructionBytes},
+        local_apic::Activity,
         memory::GuestMemory,
         mmio::Segments,
         registers::RegisterIndex,
@@ -47,6 +48,11 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub fn run(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
         self.check_owner()?;
+        if self.guest.activity != Activity::Running
+            && let Some(exit) = self.start_up()?
+        {
+            return Ok(exit);
+        }
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
@@ -77,7 +83,12 @@ impl<S: FrameSource> SvmVcpu<S> {
     fn run_until_exit(&mut self) {
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
-                self.leave(VmExit::Interrupted);
+                self.leave(self.guest.mail_exit());
+                return;
+            }
+            if self.guest.deadlines.next.is_some()
+                && let Outcome::Exit = self.pass_time()
+            {
                 return;
             }
             let mut injected = None;

@@ -52,6 +52,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     pub(super) fn write_tsc_offset(&mut self) {
         self.vmcb.set_tsc_offset(self.guest.tsc.offset());
+        self.guest.update_deadline();
     }
 
     /// At bind: the ratio is a register of the CPU, which counts while a guest runs.

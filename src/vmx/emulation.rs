@@ -109,7 +109,7 @@ impl Cpu for VmcsCpu<'_> {
 }
 
 impl<S: FrameSource> VmxVcpu<S> {
-    fn cpu_of<'a>(&self, vmcs: &'a Vmcs<'a>) -> VmcsCpu<'a> {
+    pub(super) fn cpu_of<'a>(&self, vmcs: &'a Vmcs<'a>) -> VmcsCpu<'a> {
         VmcsCpu { vmcs, control: self.control_state(vmcs), physical_bits: self.cpuid.physical_bits() }
     }
 
@@ -168,7 +168,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.after(vmcs, progress)
     }
 
-    fn after(&mut self, vmcs: &Vmcs<'_>, progress: Progress) -> Option<VmExit> {
+    pub(super) fn after(&mut self, vmcs: &Vmcs<'_>, progress: Progress) -> Option<VmExit> {
         match progress {
             Progress::Exit(exit) => Some(exit),
             Progress::Again => None,

@@ -101,9 +101,11 @@ impl<S: FrameSource> VmxVcpu<S> {
             Exit::ExternalInterrupt(exit) => {
                 // Acknowledged on exit, so the vector is known.
                 let vector = exit.interruption().information.vector();
+                self.guest.host_was_interrupted();
                 Some(VmExit::ExternalInterrupt { vector: Some(vector) })
             }
             Exit::ExceptionOrNmi(exit) => self.exception_or_nmi(exit),
+            Exit::PreemptionTimer(exit) => self.preemption_timer(exit.source()),
             Exit::TripleFault(_) => Some(VmExit::Shutdown),
             _ => self.unhandled(vmcs, reason),
         }
@@ -170,6 +172,10 @@ impl<S: FrameSource> VmxVcpu<S> {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
+            Answer::Vendor(VendorMsr::LocalApic) => match self.guest.read_apic_msr(msr) {
+                Ok(value) => value,
+                Err(Fault) => return self.raise(Event::general_protection()),
+            },
             Answer::Vendor(register) => self.read_vendor_msr(exit.source(), register),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
@@ -187,6 +193,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             VendorMsr::Pat => vmcs.has().map_or(IA32_PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits()),
             VendorMsr::Tsc => self.guest.tsc.at(host::timestamp()),
             VendorMsr::TscAdjust => self.guest.tsc.adjust(),
+            // Answered before.
+            VendorMsr::LocalApic => 0,
         }
     }
 
@@ -213,6 +221,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.guest.tsc.write_adjust(value);
                 self.write_tsc_offset(vmcs);
             }
+            Answer::Vendor(VendorMsr::LocalApic) => return self.write_apic_msr(exit, msr, value),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
@@ -225,6 +234,9 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Option<VmExit> {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
         if self.guest.events.any() && self.guest.would_wake(enabled()) {
+            return self.skipped(exit);
+        }
+        if self.guest.deadlines.next.is_some() && !self.prepare_to_halt(enabled()) {
             return self.skipped(exit);
         }
         self.leave_with_skip(exit, VmExit::Halt)
@@ -254,6 +266,8 @@ impl<S: FrameSource> VmxVcpu<S> {
                     return self.raise(Event::general_protection());
                 }
                 self.guest.interrupts.set_task_priority(value as u8);
+                // A lower one may let an interrupt through.
+                self.guest.events.wake();
                 self.skipped(exit)
             }
             (CrAccessType::MOV_FROM_CR, 8) => {
@@ -365,6 +379,9 @@ impl<S: FrameSource> VmxVcpu<S> {
             present: qualification.intersects(entry_permissions),
             table_walk: has_linear && !qualification.contains(EptViolationQualification::TRANSLATED_ACCESS),
         };
+        if self.guest.is_apic_page(&fault) {
+            return self.apic_page_access(vmcs, fault);
+        }
         self.guest.pending = Pending::NestedFault(fault);
         Some(VmExit::NestedPageFault(fault))
     }

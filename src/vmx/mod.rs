@@ -9,6 +9,7 @@ mod exits;
 mod fail;
 mod instructions;
 mod loaded;
+mod local_apic;
 pub mod payload;
 mod region;
 mod run;

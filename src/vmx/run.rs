@@ -5,7 +5,7 @@ use crate::{
     Result,
     exit::{EntryFailure, VmExit, Width},
     frame::FrameSource,
-    guest::{debug, registers::RegisterIndex, state::Pending},
+    guest::{debug, local_apic::Activity, registers::RegisterIndex, state::Pending},
     host::{self, InterruptsOff},
     spec::{
         intel::{
@@ -28,6 +28,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         let _interrupts_off = InterruptsOff::new();
         let cr4 = self.check_owner()?;
         let vmcs = self.vmcs();
+        if self.guest.activity != Activity::Running
+            && let Some(exit) = self.start_up(&vmcs)?
+        {
+            return Ok(exit);
+        }
         self.guest.handle.enter_run(self.guest.cpu_tag);
         self.refresh_host_state(&vmcs, cr4, false);
         self.guest.xstate.enter_run();
@@ -54,7 +59,13 @@ impl<S: FrameSource> VmxVcpu<S> {
         loop {
             if self.guest.handle.has_mail() && self.guest.read_mail() {
                 self.keep_skip(vmcs);
-                return VmExit::Interrupted;
+                return self.guest.mail_exit();
+            }
+            if self.guest.deadlines.next.is_some()
+                && let Some(exit) = self.pass_time(vmcs)
+            {
+                self.keep_skip(vmcs);
+                return exit;
             }
             if self.guest.events.any() && self.prepare_events(vmcs) {
                 // Not as a result of the call, which would have to lie in memory: this is on the way of every exit.

@@ -40,7 +40,7 @@ use crate::{
 /// The control words of a vCPU, as this CPU allows them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Controls {
-    pin: PinControls,
+    pub(super) pin: PinControls,
     pub(super) primary: PrimaryControls,
     secondary: SecondaryControls,
     exit: ExitControls,

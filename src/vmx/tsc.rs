@@ -60,8 +60,9 @@ impl<S: FrameSource> VmxVcpu<S> {
         })
     }
 
-    pub(super) fn write_tsc_offset(&self, vmcs: &Vmcs<'_>) {
+    pub(super) fn write_tsc_offset(&mut self, vmcs: &Vmcs<'_>) {
         vmcs.write(TSC_OFFSET, self.guest.tsc.offset());
+        self.guest.update_deadline();
     }
 
     /// At bind, with the VMCS current.

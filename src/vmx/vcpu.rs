@@ -13,6 +13,7 @@ use crate::{
     exit::VmExit,
     frame::{FrameSource, Framed, HostFrames, PhysFrame},
     guest::{
+        apic::{ApicBus, ApicConfig, LocalInterrupt},
         cpuid::{CpuidConfig, CpuidPolicy},
         events::Event,
         msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
@@ -258,7 +259,36 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
     pub fn has_pending_event(&self) -> bool {
-        self.guest.handle.has_mail() || self.guest.would_wake(true)
+        self.guest.has_pending_event()
+    }
+
+    /// Gives the vCPU a local APIC, connected to those of the other vCPUs where there is a bus.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when it has one; [`Error::NoMemory`]; [`Error::InvalidInput`] when the bus has a vCPU with this
+    /// APIC id, or no room.
+    pub fn add_local_apic(&mut self, config: ApicConfig, bus: Option<&ApicBus<S>>) -> Result {
+        self.guest.add_local_apic(config, bus, &mut self.cpuid)
+    }
+
+    /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed.
+    pub fn timer_deadline(&self) -> Option<u64> {
+        self.guest.timer_deadline()
+    }
+
+    /// Makes a run come back with [`VmExit::TimeSlice`] when the host's time-stamp counter reaches `end`.
+    pub fn set_time_slice(&mut self, end: Option<u64>) {
+        self.guest.set_time_slice(end);
+    }
+
+    /// Whether the CPU takes the interrupts of a PIC that is wired to LINT0 of its local APIC.
+    pub fn accepts_pic(&self) -> bool {
+        self.guest.accepts_pic()
+    }
+
+    /// A source of interrupts with an entry of its own in the local vector table signals.
+    pub fn signal_local_interrupt(&mut self, source: LocalInterrupt) {
+        self.guest.signal(source);
     }
 
     /// Sets RAX, where a hypercall's result is expected.
@@ -365,6 +395,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         unsafe { instructions::vmclear(self.region.address()) }?;
         self.launched = false;
         self.guest.cpu = None;
+        self.guest.cancel_host_timer();
         self.host.saved.restore();
         Ok(())
     }

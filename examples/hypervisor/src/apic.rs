@@ -1,5 +1,7 @@
 //! The local APIC, through memory: the timer, and messages to other CPUs.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use crate::cpu::{out8, timestamp};
 use crate::interrupts::{SPURIOUS, TIMER};
 
@@ -73,6 +75,28 @@ pub fn start_one_shot(delay: u64, rate: u64) {
     let count = (u128::from(delay) * u128::from(rate) / u128::from(RATE_SCALE)).clamp(1, u128::from(u32::MAX)) as u32;
     write(Register::TimerVector, u32::from(TIMER));
     write(Register::TimerInitialCount, count);
+}
+
+/// Interrupts this CPU once with [`TIMER`], when its time-stamp counter reaches `deadline` or a little later.
+pub fn start_timer_once(deadline: u64) {
+    let left = deadline.saturating_sub(timestamp());
+    let count =
+        (left.saturating_mul(known_timer_rate()) / RATE_SCALE).saturating_add(1).min(u64::from(u32::MAX)) as u32;
+    write(Register::TimerVector, u32::from(TIMER));
+    write(Register::TimerInitialCount, count);
+}
+
+/// The rate, measured once.
+fn known_timer_rate() -> u64 {
+    static RATE: AtomicU64 = AtomicU64::new(0);
+    match RATE.load(Ordering::Relaxed) {
+        0 => {
+            let rate = timer_rate().max(1);
+            RATE.store(rate, Ordering::Relaxed);
+            rate
+        }
+        known => known,
+    }
 }
 
 /// Stops the timer. An interrupt that it has already sent may still be pending.

@@ -16,6 +16,7 @@ mod host_interrupts;
 mod hypercall;
 mod interrupts;
 mod invalid;
+mod local_apic;
 mod machine;
 mod memory;
 mod misuse;
@@ -96,6 +97,8 @@ scenarios! {
     triple_fault = invalid::triple_fault();
     entry_failure = invalid::entry_failure();
     host_timer = host_interrupts::host_timer();
+    local_apic = local_apic::local_apic();
+    x2apic = local_apic::x2apic();
     smp on 2 CPUs = multiprocessor::smp();
     migration on 2 CPUs = multiprocessor::migration();
     vectors_migration on 2 CPUs = multiprocessor::vectors_migration();

@@ -1,0 +1,188 @@
+//! Guests with the library's local APIC.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use x86_vcpu::{ApicBus, ApicMessage, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig, VcpuHost, VmExit};
+
+use super::machine::judge;
+use super::{Outcome, Reason, check};
+use crate::guests::{Guest, Mode};
+use crate::vm::{PAGE_MAP, Vm};
+use crate::{apic, cpu, guests, interrupts, print};
+
+const PORT_PRINT: u16 = 0xE9;
+const PORT_DONE: u16 = 0xF4;
+const PORT_YIELD: u16 = 0xF5;
+
+/// The host of the scenarios: the vCPU with APIC id n runs on CPU n, or halts there.
+pub struct Host;
+
+/// The only one.
+pub static HOST: Host = Host;
+
+impl VcpuHost for Host {
+    fn kick(&self, cpu: usize) {
+        apic::send(cpu as u32, interrupts::KICK);
+    }
+
+    fn wake(&self, apic_id: u32) {
+        apic::send(apic_id, interrupts::KICK);
+    }
+
+    fn set_timer(&self, deadline: Option<u64>) {
+        match deadline {
+            Some(deadline) => apic::start_timer_once(deadline),
+            None => apic::stop_timer(),
+        }
+    }
+}
+
+/// A vCPU with a local APIC.
+pub struct ApicCpu {
+    /// The vCPU.
+    pub vcpu: Vcpu,
+    output: Vec<u8>,
+}
+
+/// What the VMM has to do.
+pub enum Event {
+    /// The guest is done, with this verdict.
+    Done(u8),
+    /// The guest lets the VMM do something.
+    Yield,
+    /// Any other exit.
+    Exit(VmExit),
+}
+
+impl ApicCpu {
+    /// A vCPU with this id on a bus, bound to this CPU.
+    pub fn new(vm: &Vm, id: u32, bus: &ApicBus) -> Result<Self> {
+        let mut vcpu: Vcpu = Vcpu::with_local_apic(VcpuConfig::new(id), bus)?;
+        // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
+        unsafe { vcpu.set_nested_root(vm.memory.lock().root()) }?;
+        vcpu.bind()?;
+        Ok(Self { vcpu, output: Vec::new() })
+    }
+
+    /// The same, which starts at `guest`.
+    pub fn starting(vm: &Vm, id: u32, bus: &ApicBus, guest: Guest) -> Result<Self> {
+        let mut new = Self::new(vm, id, bus)?;
+        new.vcpu.start(match guest.mode {
+            Mode::Real => StartState::RealMode { entry: guest.entry },
+            Mode::Protected => StartState::Protected { entry: guest.entry as u32 },
+            Mode::Long => StartState::Long { entry: guest.entry, cr3: PAGE_MAP },
+        })?;
+        Ok(new)
+    }
+
+    /// Runs the guest until there is something that no device answers. A halted guest sleeps until it is woken.
+    pub fn run(&mut self) -> Result<Event> {
+        loop {
+            match self.vcpu.run()? {
+                VmExit::IoWrite { port: PORT_PRINT, data, .. } => self.output.push(data as u8),
+                VmExit::IoWrite { port: PORT_DONE, data, .. } => return Ok(Event::Done(data as u8)),
+                VmExit::IoWrite { port: PORT_YIELD, .. } => return Ok(Event::Yield),
+                VmExit::ExternalInterrupt { vector: Some(vector) } => interrupts::external(vector),
+                VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted => cpu::take_pending_interrupts(),
+                VmExit::Halt | VmExit::WaitForStartup => self.sleep(),
+                other => return Ok(Event::Exit(other)),
+            }
+        }
+    }
+
+    /// Waits until something has come for the vCPU. Interrupts are off between the look and the sleep, so that none is
+    /// missed. The timer of the host was set when the guest halted; it may be early.
+    fn sleep(&mut self) {
+        while !self.vcpu.has_pending_event() {
+            cpu::wait_for_interrupt();
+            if let deadline @ Some(_) = self.vcpu.timer_deadline() {
+                HOST.set_timer(deadline);
+            }
+        }
+    }
+}
+
+impl Drop for ApicCpu {
+    fn drop(&mut self) {
+        if self.vcpu.unbind().is_err() {
+            print!("a vCPU cannot leave its CPU\n");
+        }
+        cpu::take_pending_interrupts();
+        for line in alloc::string::String::from_utf8_lossy(&self.output).lines() {
+            print!("> {line}\n");
+        }
+    }
+}
+
+/// One guest alone, with `handle` for what it and its local APIC do not settle between them.
+fn alone(guest: Guest, mut handle: impl FnMut(&mut Vcpu, &ApicBus, Event) -> Outcome) -> Outcome {
+    let vm = Vm::new()?;
+    let bus = ApicBus::new(&HOST)?;
+    let mut cpu = ApicCpu::starting(&vm, 0, &bus, guest).map_err(refused)?;
+    loop {
+        match cpu.run()? {
+            Event::Done(verdict) => return judge(verdict),
+            other => handle(&mut cpu.vcpu, &bus, other)?,
+        }
+    }
+}
+
+/// Where the CPU lacks something, it is a refusal.
+pub fn refused(error: Error) -> Reason {
+    match error {
+        Error::Unsupported(_) => Reason::Refused(format!("{error}")),
+        other => other.into(),
+    }
+}
+
+/// The vector of the level-triggered interrupt.
+const LEVEL: u8 = 0x3C;
+/// The vector that the PIC would give.
+const PIC: u8 = 0x22;
+
+/// The registers through the page of the xAPIC, and everything behind them.
+pub fn local_apic() -> Outcome {
+    let (mut yields, mut ends) = (0, 0);
+    alone(guests::local_apic(), |vcpu, bus, event| match event {
+        Event::Yield => {
+            yields += 1;
+            match yields {
+                1 => {
+                    let message = ApicMessage { level: true, ..ApicMessage::fixed(0, LEVEL) };
+                    check(bus.deliver(message), || "nobody took the message".into())
+                }
+                2 => {
+                    check(vcpu.accepts_pic(), || "the PIC is not accepted".into())?;
+                    vcpu.signal_local_interrupt(LocalInterrupt::Lint1);
+                    vcpu.request_interrupt_window();
+                    Ok(())
+                }
+                _ => check(!vcpu.accepts_pic(), || "the PIC is accepted".into()),
+            }
+        }
+        Event::Exit(VmExit::InterruptWindow) => {
+            vcpu.inject_interrupt(PIC);
+            Ok(())
+        }
+        Event::Exit(VmExit::EndOfInterrupt { vector: LEVEL }) => {
+            ends += 1;
+            Ok(())
+        }
+        other => unexpected(&other),
+    })?;
+    check((yields, ends) == (3, 1), || format!("{yields} yields, {ends} ends of level-triggered interrupts"))
+}
+
+/// The registers as MSRs.
+pub fn x2apic() -> Outcome {
+    alone(guests::x2apic(), |_, _, event| unexpected(&event))
+}
+
+/// What a scenario does not expect.
+fn unexpected(event: &Event) -> Outcome {
+    Err(Reason::Failed(match event {
+        Event::Done(_) | Event::Yield => "a yield that nobody expects".into(),
+        Event::Exit(exit) => format!("unexpected: {exit:x?}"),
+    }))
+}
