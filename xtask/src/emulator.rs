@@ -45,6 +45,8 @@ pub struct Guest<'a> {
     pub console: SocketAddr,
     /// Becomes true when the user has had enough.
     pub stop: &'a AtomicBool,
+    /// Time passes as for people, not by instructions: somebody may sit before it.
+    pub real_time: bool,
     /// What stands in Bochs' memory in place of the multiboot information block, when nobody reads that.
     pub information: Option<Vec<u8>>,
 }

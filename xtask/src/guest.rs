@@ -43,6 +43,8 @@ pub struct GuestBoot<'a> {
     pub cpus: u32,
     pub limit: Option<Duration>,
     pub directory: PathBuf,
+    /// Somebody may sit before it.
+    pub real_time: bool,
     /// Becomes true when the user has had enough.
     pub stop: Arc<AtomicBool>,
 }
@@ -91,6 +93,7 @@ pub fn boot(
             package_size: u32::try_from(guest.package.archive.len())?,
             console: console.address(),
             stop: &guest.stop,
+            real_time: guest.real_time,
             information: None,
         }),
     };

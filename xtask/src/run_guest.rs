@@ -16,7 +16,7 @@ use crate::guest::end::End;
 use crate::guest::kernel::Kernel;
 use crate::guest::memory::Mebibytes;
 use crate::guest::package::{Files, Package};
-use crate::guest::terminal::Raw;
+use crate::guest::terminal::{self, Raw};
 use crate::guest::{self, GuestBoot, exits, linux};
 use crate::image::{self, Variant};
 use crate::machines::Machines;
@@ -74,6 +74,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         cpus: wanted.cpus,
         limit: wanted.limit.map(Duration::from_secs),
         directory: directory(repo)?,
+        real_time: terminal::is_ours(),
         stop: Arc::clone(&stop),
     };
     let kind = match &package.kernel {
@@ -81,11 +82,11 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         Kernel::Multiboot => "a multiboot image".to_owned(),
     };
     eprintln!("{}: {kind}, on {} {}", wanted.files.kernel.display(), machine.emulator.name(), machine.model);
-    let terminal = Raw::enter()?;
-    if terminal.is_some() {
+    let raw = Raw::enter()?;
+    if raw.is_some() {
         eprintln!("Ctrl-A x ends it; Ctrl-A Ctrl-A is Ctrl-A");
     }
-    let keys = terminal.is_some().then(Keys::default);
+    let keys = raw.is_some().then(Keys::default);
     let ended = guest::boot(
         &boot,
         &emulators,
@@ -97,11 +98,11 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         },
         &mut |_| {},
     )?;
-    if terminal.is_some() {
+    if raw.is_some() {
         // The guest may not have ended its last line.
         eprintln!();
     }
-    drop(terminal);
+    drop(raw);
     if matches!(ended.end, End::Failed(_) | End::Unhandled(_)) {
         eprintln!("\nthe end of the image's log:\n{}", tail(&ended.log));
     }

@@ -100,6 +100,7 @@ impl<'a> Boots<'a> {
             cpus: 1,
             limit: Some(self.limit),
             directory: self.directory(machine, "guest")?,
+            real_time: false,
             stop: Arc::new(AtomicBool::new(false)),
         };
         let ended = guest::boot(&boot, self.emulators, |_| {}, |_| {}, &mut |_| {})?;

@@ -53,7 +53,7 @@ fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
         ]);
     }
     arguments.extend(["-serial".into(), log]);
-    if boot.cpus == 1 {
+    if boot.cpus == 1 && !boot.guest.as_ref().is_some_and(|guest| guest.real_time) {
         // One instruction, one tick: runs repeat to the bit and the TSC counts instructions.
         arguments.extend(["-icount".into(), "shift=0,sleep=off".into()]);
     }

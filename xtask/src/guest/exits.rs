@@ -4,6 +4,10 @@ use std::fmt::Write as _;
 
 use super::monitor::Exits;
 
+/// What the columns are. In real time the time-stamp counter counts no instructions, but is in the same proportions.
+const LEGEND: &str =
+    "instructions: the hypervisor's, outside of the library (in real time: time-stamp counts); share: of all";
+
 /// A table for people, the dearest first, as parts of `all` instructions; nothing when there are no exits.
 pub fn table(exits: &[Exits], all: u64) -> String {
     let mut rows = exits.to_vec();
@@ -22,7 +26,7 @@ pub fn table(exits: &[Exits], all: u64) -> String {
         let share = share(instructions, all);
         let _ = writeln!(text, "{:<20}{count:>12}{instructions:>16}{each:>10}{share:>8.2}%", row.reason);
     }
-    let _ = writeln!(text, "instructions: the hypervisor's, outside of the library; share: of all {all} of the run");
+    let _ = writeln!(text, "{LEGEND} {all} of the run");
     text
 }
 

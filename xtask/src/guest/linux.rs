@@ -67,6 +67,7 @@ impl Guest {
             cpus: place.cpus,
             limit: Some(place.settings.limit()),
             directory: place.directory.clone(),
+            real_time: false,
             stop: Arc::new(AtomicBool::new(false)),
         };
         let mut transcript = Transcript::default();

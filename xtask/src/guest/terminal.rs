@@ -9,10 +9,15 @@ pub struct Raw {
     before: Termios,
 }
 
+/// Whether our input is a terminal.
+pub fn is_ours() -> bool {
+    termios::isatty(stdin())
+}
+
 impl Raw {
     /// Nothing when our input is no terminal.
     pub fn enter() -> io::Result<Option<Raw>> {
-        if !termios::isatty(stdin()) {
+        if !is_ours() {
             return Ok(None);
         }
         let before = termios::tcgetattr(stdin())?;

@@ -70,7 +70,13 @@ pub fn boot(
         memory,
         limit: Some(limit),
         directory: directory.clone(),
-        guest: Some(Guest { package_size, console: console.address(), stop: &stop, information: Some(information) }),
+        guest: Some(Guest {
+            package_size,
+            console: console.address(),
+            stop: &stop,
+            real_time: false,
+            information: Some(information),
+        }),
     };
     let mut output = Vec::new();
     let done = AtomicBool::new(false);

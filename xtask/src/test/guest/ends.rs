@@ -86,6 +86,7 @@ fn run(place: &Place, kernel: &[u8], module: Option<&[u8]>, typed: &'static [u8]
         cpus: 1,
         limit: Some(Duration::from_secs(limit)),
         directory: place.directory.clone(),
+        real_time: false,
         stop: Arc::new(AtomicBool::new(false)),
     };
     let (sender, output) = mpsc::channel();
