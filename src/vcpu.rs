@@ -1,5 +1,6 @@
 //! The virtual CPU that an embedder sees: VMX's or SVM's, chosen when it is made.
 
+use core::ops::RangeInclusive;
 use memory_addr::PhysAddr;
 
 #[cfg(feature = "amd")]
@@ -207,6 +208,25 @@ impl<S: FrameSource> Vcpu<S> {
     /// [`Error::InvalidInput`] for the policy of another vendor's vCPU.
     pub fn set_msr_policy(&mut self, policy: MsrPolicy) -> Result {
         each!(self, vcpu => vcpu.set_msr_policy(policy))
+    }
+
+    /// Lets the guest reach these ports of the host without an exit; without a call of this every access to a port exits. An
+    /// access that touches another port too exits.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when the CPU has no I/O bitmaps, [`Error::NoMemory`], and those of [`system`](Self::system).
+    ///
+    /// # Safety
+    /// Nothing that can be done to the devices at these ports harms the host: they read and write no memory but the guest's,
+    /// and reset nothing.
+    pub unsafe fn pass_ports_through(&mut self, ports: RangeInclusive<u16>) -> Result {
+        // SAFETY: the caller's promise.
+        each!(self, vcpu => unsafe { vcpu.pass_ports_through(ports) })
+    }
+
+    /// Makes accesses to these ports exit again.
+    pub fn intercept_ports(&mut self, ports: RangeInclusive<u16>) {
+        each!(self, vcpu => vcpu.intercept_ports(ports));
     }
 
     /// The policy that answers the guest's CPUID.

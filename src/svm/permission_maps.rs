@@ -2,6 +2,9 @@
 //!
 //! APM volume 2, "MSR Intercepts" and "I/O Permissions Map".
 
+use core::ops::RangeInclusive;
+
+use super::vcpu::SvmVcpu;
 use crate::{
     Result,
     frame::{ContiguousFrames, FrameSource},
@@ -26,5 +29,35 @@ pub(super) fn fill_msr_map<S: FrameSource>(map: &mut MsrMap<S>, policy: &MsrPoli
         if let Some(byte) = map.byte_mut(bit / 8) {
             *byte &= !(1 << (bit % 8));
         }
+    }
+}
+
+impl<S: FrameSource> SvmVcpu<S> {
+    /// Lets the guest reach these ports of the host without an exit. An access that touches another port too exits.
+    ///
+    /// # Errors
+    /// None on SVM.
+    ///
+    /// # Safety
+    /// Nothing that can be done to the devices at these ports harms the host: they read and write no memory but the guest's,
+    /// and reset nothing.
+    pub unsafe fn pass_ports_through(&mut self, ports: RangeInclusive<u16>) -> Result {
+        self.set_port_exits(ports, false);
+        Ok(())
+    }
+
+    /// Makes accesses to these ports exit again.
+    pub fn intercept_ports(&mut self, ports: RangeInclusive<u16>) {
+        self.set_port_exits(ports, true);
+    }
+
+    fn set_port_exits(&mut self, ports: RangeInclusive<u16>, exits: bool) {
+        for port in ports.map(usize::from) {
+            if let Some(byte) = self.io_map.byte_mut(port / 8) {
+                *byte = *byte & !(1 << (port % 8)) | u8::from(exits) << (port % 8);
+            }
+        }
+        // The CPU may have kept parts of the map: writing its address takes the clean bit away.
+        self.vmcb.set_iopm_base_pa(self.io_map.address());
     }
 }

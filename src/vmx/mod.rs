@@ -8,6 +8,7 @@ mod events;
 mod exits;
 mod fail;
 mod instructions;
+mod io_bitmaps;
 mod loaded;
 mod local_apic;
 pub mod payload;

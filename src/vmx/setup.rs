@@ -90,6 +90,7 @@ impl Controls {
                 .with(SecondaryControls::ENABLE_RDTSCP)
                 .with(SecondaryControls::ENABLE_INVPCID)
                 .with(SecondaryControls::WBINVD_EXITING)
+                .with(SecondaryControls::ENABLE_ENCLS_EXITING)
                 .with(vpid),
             SecondaryControls::empty(),
         )?;
@@ -275,6 +276,12 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.try_write_if(MSR_BITMAPS, self.msr_bitmap.address(), vmcs.has().ok_or(missing)?).map_err(fail)?;
         if controls.uses_vpid() {
             vmcs.try_write_if(VIRTUAL_PROCESSOR_ID, vpid, vmcs.has().ok_or(missing)?).map_err(fail)?;
+        }
+        // SGX is not offered: each leaf of ENCLS exits.
+        if controls.secondary.contains(SecondaryControls::ENABLE_ENCLS_EXITING)
+            && let Some(witness) = vmcs.has()
+        {
+            vmcs.try_write_if(ENCLS_EXITING_BITMAP, u64::MAX, witness).map_err(fail)?;
         }
         // An endless delivery of #AC or #DB would hang the CPU: SDM volume 3, "Unintended Exceptions". A machine check is
         // the host's.

@@ -4,8 +4,8 @@ use core::{marker::PhantomData, mem::ManuallyDrop};
 use memory_addr::MemoryAddr;
 
 use super::{
-    capabilities::Capabilities, instructions, loaded::Vmcs, region::Region, setup::Controls, vpid::Vpid,
-    world_switch::Context,
+    capabilities::Capabilities, instructions, io_bitmaps::IoBitmaps, loaded::Vmcs, region::Region, setup::Controls,
+    vpid::Vpid, world_switch::Context,
 };
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
@@ -42,6 +42,8 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     pub(super) controls: Controls,
     pub(super) cpuid: Framed<CpuidPolicy, S>,
     pub(super) msr_bitmap: PhysFrame<S>,
+    /// The open ports; none until the VMM opens some, and the CPU needs no bitmaps.
+    pub(super) io_bitmaps: Option<IoBitmaps<S>>,
     /// Dropped by hand: memory that another CPU still uses must not be given back.
     region: ManuallyDrop<Region<S>>,
     vpid: Option<Vpid>,
@@ -110,6 +112,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             controls,
             cpuid,
             msr_bitmap,
+            io_bitmaps: None,
             region: ManuallyDrop::new(Region::new(capabilities)?),
             vpid,
             launched: false,

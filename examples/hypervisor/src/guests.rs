@@ -21,6 +21,7 @@ global_asm!(
     include_str!("../guests/mmio.S"),
     include_str!("../guests/hypercall.S"),
     include_str!("../guests/invalid_opcode.S"),
+    include_str!("../guests/policies.S"),
     include_str!("../guests/xsetbv.S"),
     include_str!("../guests/triple_fault.S"),
     include_str!("../guests/entry_failure.S"),
@@ -110,6 +111,7 @@ guests! {
     mmio_real, "guest_mmio_real", Real;
     hypercall, "guest_hypercall", Long;
     invalid_opcode, "guest_invalid_opcode", Long;
+    policies, "guest_policies", Long;
     xsetbv, "guest_xsetbv", Long;
     triple_fault, "guest_triple_fault", Long;
     entry_failure, "guest_entry_failure", Long;

@@ -206,3 +206,49 @@ fn this_host() {
     assert_eq!(policy.lookup(1, 0).ebx >> 24, 1);
     assert_ne!(policy.lookup(0, 0).ebx, 0);
 }
+
+/// Whatever a host reports, a guest sees no feature that neither the host has nor the library emulates, and none that is not
+/// in the lists of `features`.
+#[test]
+fn shows_features_of_the_host_and_of_the_lists_alone() {
+    const LEAVES: [(u32, u32); 7] =
+        [(1, 0), (7, 0), (7, 1), (0x8000_0001, 0), (0x8000_0007, 0), (0x8000_0008, 0), (0x8000_0021, 0)];
+    let words = |entry: CpuidEntry| [entry.eax, entry.ebx, entry.ecx, entry.edx];
+    // What is shown on a CPU that has everything is in the lists; what is shown on one that has nothing is emulated.
+    let answers = |leaf: u32, subleaf: u32, host: CpuidEntry| {
+        let mut policy = CpuidPolicy::empty();
+        let mut all = everything(INTEL);
+        let found = |asked: u32, sub: u32| if (asked, sub) == (leaf, subleaf) { host } else { all(asked, sub) };
+        policy.fill(&CpuidConfig::new(0, ALL), &mut { found }).expect("fits");
+        words(policy.lookup(leaf, subleaf))
+    };
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as u32
+    };
+    for (leaf, subleaf) in LEAVES {
+        let ones = CpuidEntry { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX };
+        let (listed, emulated) = (answers(leaf, subleaf, ones), answers(leaf, subleaf, CpuidEntry::ZERO));
+        for _ in 0..200 {
+            let host = CpuidEntry { eax: next() | 1, ebx: next(), ecx: next(), edx: next() };
+            let shown = answers(leaf, subleaf, host);
+            // EAX of leaves 1, 7 and 8000_0001H, and EBX of leaf 1, are numbers.
+            let features: &[usize] = match leaf {
+                1 => &[2, 3],
+                7 if subleaf == 0 => &[1, 2, 3],
+                7 | 0x8000_0021 => &[0, 1, 2, 3],
+                0x8000_0001 => &[2, 3],
+                0x8000_0007 => &[0, 1, 2, 3],
+                _ => &[1],
+            };
+            for register in features {
+                let (shown, host) = (shown[*register], words(host)[*register]);
+                let allowed = host & listed[*register] | emulated[*register];
+                assert_eq!(shown & !allowed, 0, "{leaf:#x}.{subleaf}, register {register}: {host:#x}");
+            }
+        }
+    }
+}

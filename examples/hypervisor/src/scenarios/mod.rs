@@ -21,6 +21,7 @@ mod machine;
 mod memory;
 mod misuse;
 mod multiprocessor;
+mod policies;
 mod tsc;
 
 use alloc::format;
@@ -87,6 +88,7 @@ scenarios! {
     breakpoints_of_cpu = alone::breakpoints_of_cpu();
     hypercall = hypercall::hypercall();
     invalid_opcode = alone::invalid_opcode();
+    policies = policies::policies();
     xsetbv = alone::xsetbv();
     tsc = tsc::tsc();
     tsc_frequency = tsc::tsc_frequency();
