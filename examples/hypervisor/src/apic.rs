@@ -69,14 +69,6 @@ pub fn start_timer(period: u64) {
     write(Register::TimerInitialCount, count);
 }
 
-/// Starts a timer that interrupts with [`TIMER`] once, when the time-stamp counter has advanced by about `delay`. `rate` is
-/// [`timer_rate`]'s. What was asked for before is forgotten.
-pub fn start_one_shot(delay: u64, rate: u64) {
-    let count = (u128::from(delay) * u128::from(rate) / u128::from(RATE_SCALE)).clamp(1, u128::from(u32::MAX)) as u32;
-    write(Register::TimerVector, u32::from(TIMER));
-    write(Register::TimerInitialCount, count);
-}
-
 /// Interrupts this CPU once with [`TIMER`], when its time-stamp counter reaches `deadline` or a little later.
 pub fn start_timer_once(deadline: u64) {
     let left = deadline.saturating_sub(timestamp());
@@ -110,7 +102,7 @@ const RATE_SCALE: u64 = 1 << 16;
 
 /// How often the timer counts while the time-stamp counter counts [`RATE_SCALE`] times: measured, since no firmware
 /// says.
-pub fn timer_rate() -> u64 {
+fn timer_rate() -> u64 {
     stop_timer();
     write(Register::TimerInitialCount, u32::MAX);
     let start = timestamp();

@@ -1,10 +1,12 @@
 //! The devices, where they are, and how their interrupt lines are connected.
 
-use x86_vcpu::Width;
+use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
+use x86_vcpu::{ApicBus, ApicMessage, Width};
 
 use super::End;
 use super::acpi::{self, PowerManagement};
 use super::clock::Clock;
+use super::io_apic::{self, IoApic, Message};
 use super::pic::{self, Pics};
 use super::pit::{self, Pit};
 use super::rtc::{self, Rtc};
@@ -21,6 +23,8 @@ const PCI_ADDRESS: u16 = 0xCF8;
 const DELAY_PORT: u16 = 0x80;
 
 const TIMER_LINE: u8 = 0;
+/// Where the I/O APIC has it.
+const TIMER_INPUT: usize = 2;
 
 /// How often the host's serial port is looked after, in Hz.
 const SERIAL_RATE: u64 = 100;
@@ -30,7 +34,9 @@ const SEND_RATE: u64 = 500;
 /// All devices.
 pub struct Board {
     clock: Clock,
+    bus: ApicBus,
     pub pics: Pics,
+    io_apic: IoApic,
     pit: Pit,
     rtc: Rtc,
     serial: Serial,
@@ -44,10 +50,12 @@ pub struct Board {
 
 impl Board {
     /// The devices after reset.
-    pub fn new(clock: Clock) -> Self {
+    pub fn new(clock: Clock, bus: ApicBus) -> Self {
         Self {
             clock,
+            bus,
             pics: Pics::default(),
+            io_apic: IoApic::new(),
             pit: Pit::new(clock),
             rtc: Rtc::default(),
             power: PowerManagement::new(clock),
@@ -80,8 +88,20 @@ impl Board {
         self.serial.drain();
     }
 
+    /// A line is connected to both interrupt controllers; the guest masks it where it does not want it.
     fn set_line(&mut self, line: u8, high: bool) {
         self.pics.set_line(line, high);
+        let input = if line == TIMER_LINE { TIMER_INPUT } else { usize::from(line) };
+        if let Some(message) = self.io_apic.set_line(input, high) {
+            deliver(&self.bus, message);
+        }
+    }
+
+    /// A CPU has handled a level-triggered interrupt.
+    pub fn end_of_interrupt(&mut self, vector: u8) {
+        for message in self.io_apic.end_of_interrupt(vector) {
+            deliver(&self.bus, message);
+        }
     }
 
     fn update_serial(&mut self) {
@@ -158,10 +178,22 @@ impl Board {
     }
 
     /// Device memory is read. Where no device is, all bits are 1.
-    pub fn mmio_read(&mut self, _address: u64, width: Width) -> u64 {
-        width.mask()
+    pub fn mmio_read(&mut self, address: u64, width: Width) -> u64 {
+        if io_apic::REGISTERS.contains(&address) { self.io_apic.read(address).into() } else { width.mask() }
     }
 
     /// Device memory is written.
-    pub fn mmio_write(&mut self, _address: u64, _width: Width, _data: u64) {}
+    pub fn mmio_write(&mut self, address: u64, data: u64) {
+        if io_apic::REGISTERS.contains(&address)
+            && let Some(message) = self.io_apic.write(address, data as u32)
+        {
+            deliver(&self.bus, message);
+        }
+    }
+}
+
+/// Tells the local APICs. Nobody is there for a message that the guest has set up wrongly: it is lost, as on a PC.
+fn deliver(bus: &ApicBus, message: Message) {
+    let Message { destination, logical, mode, vector, level } = message;
+    bus.deliver(ApicMessage::from_io_apic(destination, logical, ApicDeliveryMode(mode), vector, level));
 }

@@ -96,11 +96,6 @@ impl GuestMemory {
         self.size as u64
     }
 
-    /// Whether there is memory.
-    pub fn contains(&self, address: u64) -> bool {
-        address < self.end() && !HOLE.contains(&address)
-    }
-
     /// Whether there is memory at all of this: an error that says what is missing.
     pub fn check(&self, address: u64, length: u64) -> Result<(), String> {
         let end = address.checked_add(length).filter(|end| *end <= self.end());

@@ -18,6 +18,8 @@
 mod acpi;
 mod board;
 mod clock;
+mod host;
+mod io_apic;
 mod loader_linux;
 mod loader_multiboot;
 mod memory;
@@ -29,16 +31,21 @@ mod serial;
 mod statistics;
 mod vcpu;
 
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 
+use axerrno::AxResult;
+use x86_vcpu::ApicBus;
+
 use self::board::Board;
 use self::clock::Clock;
+use self::host::HOST;
 use self::memory::GuestMemory;
 use self::package::Package;
-use self::vcpu::Machine;
 use crate::command_line::Settings;
 use crate::cpu::timestamp;
+use crate::smp::{self, MAX_CPUS};
 use crate::{end, logger, println, virtualization};
 
 /// How a guest ended.
@@ -90,13 +97,17 @@ pub fn run(settings: &Settings, module: Option<&'static [u8]>) -> ! {
 
 fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, String> {
     let package = Package::read(module)?;
-    if settings.vcpus != 1 {
-        return Err("this machine has one vCPU".into());
+    if settings.vcpus == 0 || settings.vcpus > settings.cpus || settings.cpus > MAX_CPUS {
+        return Err(format!(
+            "a guest with {} vCPUs needs as many CPUs, and the image knows {MAX_CPUS}; there are {}",
+            settings.vcpus, settings.cpus
+        ));
     }
-    virtualization::enable().map_err(|error| {
-        let said = logger::take_last();
-        if said.is_empty() { error.to_string() } else { said }
-    })?;
+    enable(virtualization::enable())?;
+    smp::start(settings.vcpus);
+    for number in 1..settings.vcpus {
+        enable(smp::on(number, virtualization::enable))?;
+    }
     let clock = Clock::new(settings.tsc_khz);
     let mut memory = GuestMemory::new(settings.memory)?;
     let rsdp = acpi::write_tables(&mut memory, settings.vcpus)?;
@@ -114,7 +125,15 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
         clock.hz / 1000,
         package.kernel.len()
     );
+    let bus = ApicBus::new(&HOST).map_err(|error| error.to_string())?;
     let clock = Clock { start: timestamp(), ..clock };
-    let machine = Machine::new(Board::new(clock), memory, clock, settings);
-    machine.run(&entry)
+    vcpu::run(&entry, &bus, Board::new(clock, bus.clone()), memory, clock, settings)
+}
+
+/// Why virtualization could not be turned on, in the library's words.
+fn enable(result: AxResult) -> Result<(), String> {
+    result.map_err(|error| {
+        let said = logger::take_last();
+        if said.is_empty() { error.to_string() } else { said }
+    })
 }

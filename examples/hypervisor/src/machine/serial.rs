@@ -163,6 +163,8 @@ impl Serial {
         self.output.push_back(byte);
         if self.output.len() >= LONGEST_OUTPUT {
             self.drain();
+        } else if self.output.len().is_multiple_of(FIFO) {
+            self.exchange();
         }
     }
 }

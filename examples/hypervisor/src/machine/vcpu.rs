@@ -3,18 +3,21 @@
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use spin::Mutex;
-use x86_vcpu::{StartState, Vcpu, VcpuConfig, VmExit};
+use x86_vcpu::{ApicBus, ApicConfig, StartState, Vcpu, VcpuConfig, VcpuHandle, VmExit};
 
 use super::End;
 use super::board::Board;
 use super::clock::Clock;
+use super::host::HOST;
 use super::memory::GuestMemory;
 use super::statistics::{Statistics, kind};
 use crate::command_line::Settings;
 use crate::cpu::timestamp;
-use crate::{apic, cpu, interrupts, println};
+use crate::{cpu, interrupts, println, smp};
 
 /// RFLAGS.IF.
 const INTERRUPTS_ENABLED: u64 = 1 << 9;
@@ -42,180 +45,128 @@ pub struct Machine {
     clock: Clock,
     /// When the guest's time is over.
     limit: u64,
-    /// How often the host's timer counts while the time-stamp counter counts 65536.
-    timer_rate: u64,
     /// The model-specific registers that were asked for and are not there.
     refused: Mutex<BTreeSet<(u32, bool)>>,
+    handles: Vec<VcpuHandle>,
+    /// How many vCPUs will not go on by themselves: halted with interrupts off, or waiting for their start.
+    stopped: AtomicUsize,
+    ended: AtomicBool,
+    end: Mutex<Option<End>>,
+}
+
+/// A vCPU, and what it did.
+struct Runner<'a> {
+    machine: &'a Machine,
+    number: usize,
+    vcpu: Vcpu,
+    statistics: Statistics,
+}
+
+/// Runs a guest on a machine with these devices to its end. vCPU n runs on CPU n.
+pub fn run(
+    entry: &Entry,
+    bus: &ApicBus,
+    board: Board,
+    memory: GuestMemory,
+    clock: Clock,
+    settings: &Settings,
+) -> Result<End, String> {
+    let limit = settings.timeout.map_or(u64::MAX, |seconds| clock.when(seconds, 1));
+    let mut machine = Machine {
+        board: Mutex::new(board),
+        memory: Mutex::new(memory),
+        clock,
+        limit,
+        refused: Mutex::default(),
+        handles: Vec::new(),
+        stopped: AtomicUsize::new(0),
+        ended: AtomicBool::new(false),
+        end: Mutex::new(None),
+    };
+    let mut vcpus = Vec::new();
+    for number in 0..settings.vcpus {
+        let vcpu = machine.vcpu(number, entry, bus).map_err(|error| error.to_string())?;
+        machine.handles.push(vcpu.handle());
+        vcpus.push(vcpu);
+    }
+    let runners = vcpus.into_iter().enumerate().map(|(number, vcpu)| Runner {
+        machine: &machine,
+        number,
+        vcpu,
+        statistics: Statistics::new(),
+    });
+    let runners = run_all(runners.collect());
+    machine.board.lock().drain();
+    let total = timestamp() - machine.clock.start;
+    for runner in &runners {
+        runner.statistics.print(runner.number, total);
+    }
+    drop(runners);
+    let end = machine.end.lock().take();
+    end.ok_or_else(|| "the vCPUs stopped without a reason".into())
+}
+
+/// Runs each on its CPU, until all have ended.
+fn run_all(mut runners: Vec<Runner<'_>>) -> Vec<Runner<'_>> {
+    let Some(mut last) = runners.pop() else { return runners };
+    if last.number == 0 {
+        last.run();
+        return alloc::vec![last];
+    }
+    let number = last.number;
+    let (mut others, last) = smp::both(
+        number,
+        || run_all(runners),
+        move || {
+            last.run();
+            last
+        },
+    );
+    others.push(last);
+    others
 }
 
 impl Machine {
-    /// A machine, switched on.
-    pub fn new(board: Board, memory: GuestMemory, clock: Clock, settings: &Settings) -> Self {
-        let limit = settings.timeout.map_or(u64::MAX, |seconds| clock.when(seconds, 1));
-        Self {
-            board: Mutex::new(board),
-            memory: Mutex::new(memory),
-            clock,
-            limit,
-            timer_rate: apic::timer_rate(),
-            refused: Mutex::default(),
-        }
-    }
-
-    /// Runs the guest to its end.
-    pub fn run(&self, entry: &Entry) -> Result<End, String> {
-        let mut statistics = Statistics::new();
-        let end = self.run_vcpu(entry, &mut statistics).map_err(|error| error.to_string());
-        apic::stop_timer();
-        self.board.lock().drain();
-        statistics.print(0, timestamp() - self.clock.start);
-        end
-    }
-
-    fn vcpu(&self, entry: &Entry) -> x86_vcpu::Result<Vcpu> {
-        let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
-        // SAFETY: the table maps nothing but the guest's memory, and both outlive the vCPU: it is gone when `run` ends.
+    fn vcpu(&self, number: usize, entry: &Entry, bus: &ApicBus) -> x86_vcpu::Result<Vcpu> {
+        let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(number as u32))?;
+        let mut apic = ApicConfig::new();
+        apic.virtual_wire = true;
+        vcpu.add_local_apic(apic, Some(bus))?;
+        // SAFETY: the table maps nothing but the guest's memory, and both outlive the vCPUs: those are gone when `run` ends.
         unsafe { vcpu.set_nested_root(self.memory.lock().root()) }?;
-        vcpu.start(StartState::Protected { entry: entry.address })?;
-        let mut system = vcpu.system()?;
-        system.cs.selector = entry.code_selector;
-        for segment in [&mut system.ds, &mut system.es, &mut system.ss, &mut system.fs, &mut system.gs] {
-            segment.selector = entry.data_selector;
-        }
-        vcpu.set_system(&system)?;
-        let registers = vcpu.registers_mut();
-        (registers.rax, registers.rbx, registers.rsi) = (entry.rax, entry.rbx, entry.rsi);
         for leaf in [TSC_LEAF, FREQUENCY_LEAF] {
             if let Some(entry) = vcpu.cpuid_mut().get_mut(leaf, 0) {
                 (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
             }
         }
+        if number == 0 {
+            vcpu.start(StartState::Protected { entry: entry.address })?;
+            let mut system = vcpu.system()?;
+            system.cs.selector = entry.code_selector;
+            for segment in [&mut system.ds, &mut system.es, &mut system.ss, &mut system.fs, &mut system.gs] {
+                segment.selector = entry.data_selector;
+            }
+            vcpu.set_system(&system)?;
+            let registers = vcpu.registers_mut();
+            (registers.rax, registers.rbx, registers.rsi) = (entry.rax, entry.rbx, entry.rsi);
+        }
         Ok(vcpu)
     }
 
-    fn run_vcpu(&self, entry: &Entry, statistics: &mut Statistics) -> x86_vcpu::Result<End> {
-        let mut vcpu = self.vcpu(entry)?;
-        vcpu.bind()?;
-        let end = self.run_bound(&mut vcpu, statistics);
-        if let Ok(End::Unhandled(_) | End::TripleFault) = end {
-            let system = vcpu.system()?;
-            println!("{system:x?}");
-            println!("{:x?}", vcpu.registers());
-        }
-        vcpu.unbind()?;
-        end
-    }
-
-    fn run_bound(&self, vcpu: &mut Vcpu, statistics: &mut Statistics) -> x86_vcpu::Result<End> {
-        let mut armed = 0;
-        let mut left = timestamp();
-        let mut last = VmExit::Interrupted;
-        loop {
-            // What is due, and what is due next.
-            let mut due = {
-                let mut board = self.board.lock();
-                let due = board.advance(left);
-                if let Some(end) = board.end.take() {
-                    return Ok(end);
-                }
-                if board.pics.wants_attention() {
-                    vcpu.request_interrupt_window();
-                }
-                due
-            };
-            if left >= self.limit {
-                return Ok(End::TimeLimit);
-            }
-            due = due.min(self.limit);
-            if due != armed {
-                apic::start_one_shot(due.saturating_sub(left), self.timer_rate);
-                armed = due;
-            }
-            let entered = timestamp();
-            statistics.add(kind(&last), &last, entered.saturating_sub(left));
-            let exit = vcpu.run()?;
-            left = timestamp();
-            last = exit;
-            match exit {
-                VmExit::IoRead { port, width } => {
-                    let value = self.board.lock().port_read(port, width, left);
-                    vcpu.complete_read(value.into())?;
-                }
-                VmExit::IoWrite { port, width, data } => self.board.lock().port_write(port, width, data, left),
-                VmExit::MsrRead { msr } => {
-                    self.report(msr, None);
-                    vcpu.reject()?;
-                }
-                VmExit::MsrWrite { msr, value } => {
-                    self.report(msr, Some(value));
-                    vcpu.reject()?;
-                }
-                VmExit::NestedPageFault(fault) if !self.memory.lock().contains(fault.gpa) => match vcpu.decode_mmio() {
-                    Ok(VmExit::MmioRead { gpa, width, .. }) => {
-                        let value = self.board.lock().mmio_read(gpa, width);
-                        vcpu.complete_read(value)?;
-                    }
-                    Ok(VmExit::MmioWrite { gpa, width, data }) => self.board.lock().mmio_write(gpa, width, data),
-                    answer => {
-                        return Ok(End::Unhandled(format!("{fault:x?}: {answer:?}")));
-                    }
-                },
-                // The later accesses of an instruction that makes several.
-                VmExit::MmioRead { gpa, width, .. } => {
-                    let value = self.board.lock().mmio_read(gpa, width);
-                    vcpu.complete_read(value)?;
-                }
-                VmExit::MmioWrite { gpa, width, data } => self.board.lock().mmio_write(gpa, width, data),
-                VmExit::InterruptWindow => {
-                    let mut board = self.board.lock();
-                    if board.pics.wants_attention() {
-                        vcpu.inject_interrupt(board.pics.acknowledge());
-                    }
-                }
-                VmExit::ExternalInterrupt { vector } => {
-                    match vector {
-                        Some(vector) => interrupts::external(vector),
-                        None => cpu::take_pending_interrupts(),
-                    }
-                    armed = 0;
-                }
-                VmExit::Halt => {
-                    if vcpu.system()?.rflags.bits() & INTERRUPTS_ENABLED == 0 {
-                        return Ok(End::Halted);
-                    }
-                    if let Some(end) = self.wait(&mut armed) {
-                        return Ok(end);
-                    }
-                }
-                VmExit::Hypercall { .. } => vcpu.set_return_value(u64::MAX),
-                VmExit::Interrupted => {}
-                VmExit::Shutdown => return Ok(End::TripleFault),
-                other => {
-                    return Ok(End::Unhandled(format!("{other:x?}")));
-                }
+    /// The guest is at its end; the first reason counts. All vCPUs stop.
+    fn finish(&self, end: End) {
+        self.end.lock().get_or_insert(end);
+        self.ended.store(true, Ordering::SeqCst);
+        for (cpu, handle) in self.handles.iter().enumerate() {
+            handle.request_exit();
+            if cpu != smp::number() {
+                HOST.interrupt(cpu);
             }
         }
     }
 
-    /// Lets the host wait until a device asks for the CPU.
-    fn wait(&self, armed: &mut u64) -> Option<End> {
-        loop {
-            let now = timestamp();
-            let due = {
-                let mut board = self.board.lock();
-                let due = board.advance(now);
-                if board.pics.wants_attention() {
-                    return None;
-                }
-                due.min(self.limit)
-            };
-            if now >= self.limit {
-                return Some(End::TimeLimit);
-            }
-            apic::start_one_shot(due.saturating_sub(now), self.timer_rate);
-            *armed = 0;
-            cpu::wait_for_interrupt();
-        }
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
     }
 
     /// Says which register is not there, once.
@@ -226,5 +177,150 @@ impl Machine {
                 None => println!("refused: RDMSR {msr:#x}"),
             }
         }
+    }
+}
+
+impl Runner<'_> {
+    /// Runs until the guest's end.
+    fn run(&mut self) {
+        let end = self.vcpu.bind().and_then(|()| self.run_bound());
+        if let Ok(Some(End::Unhandled(_) | End::TripleFault)) = &end
+            && let Ok(system) = self.vcpu.system()
+        {
+            println!("vCPU {}: {system:x?}", self.number);
+            println!("{:x?}", self.vcpu.registers());
+        }
+        match end {
+            Ok(Some(end)) => self.machine.finish(end),
+            Ok(None) => {}
+            Err(error) => self.machine.finish(End::Failed(error.to_string())),
+        }
+        HOST.set_device_timer(u64::MAX);
+        if let Err(error) = self.vcpu.unbind() {
+            println!("vCPU {}: {error}", self.number);
+        }
+        // A kick may still be on its way.
+        cpu::take_pending_interrupts();
+    }
+
+    /// What is due, if this is the vCPU that looks after the devices; when something is due again.
+    fn advance(&mut self, now: u64) -> (u64, Option<End>) {
+        if self.number != 0 {
+            return (u64::MAX, None);
+        }
+        let mut board = self.machine.board.lock();
+        let due = board.advance(now).min(self.machine.limit);
+        if board.pics.wants_attention() && self.vcpu.accepts_pic() {
+            self.vcpu.request_interrupt_window();
+        }
+        let end = board.end.take().or((now >= self.machine.limit).then_some(End::TimeLimit));
+        (due, end)
+    }
+
+    fn run_bound(&mut self) -> x86_vcpu::Result<Option<End>> {
+        let machine = self.machine;
+        let mut left = timestamp();
+        let mut last = VmExit::Interrupted;
+        loop {
+            let (due, end) = self.advance(left);
+            if end.is_some() || machine.has_ended() {
+                return Ok(end);
+            }
+            HOST.set_device_timer(due);
+            let entered = timestamp();
+            self.statistics.add(kind(&last), &last, entered.saturating_sub(left));
+            let exit = self.vcpu.run()?;
+            left = timestamp();
+            last = exit;
+            let vcpu = &mut self.vcpu;
+            match exit {
+                VmExit::IoRead { port, width } => {
+                    let value = machine.board.lock().port_read(port, width, left);
+                    vcpu.complete_read(value.into())?;
+                }
+                VmExit::IoWrite { port, width, data } => machine.board.lock().port_write(port, width, data, left),
+                VmExit::MsrRead { msr } => {
+                    machine.report(msr, None);
+                    vcpu.reject()?;
+                }
+                VmExit::MsrWrite { msr, value } => {
+                    machine.report(msr, Some(value));
+                    vcpu.reject()?;
+                }
+                VmExit::NestedPageFault(fault) => match vcpu.decode_mmio() {
+                    Ok(VmExit::MmioRead { gpa, width, .. }) => {
+                        let value = machine.board.lock().mmio_read(gpa, width);
+                        vcpu.complete_read(value)?;
+                    }
+                    Ok(VmExit::MmioWrite { gpa, data, .. }) => machine.board.lock().mmio_write(gpa, data),
+                    answer => return Ok(Some(End::Unhandled(format!("{fault:x?}: {answer:?}")))),
+                },
+                // The later accesses of an instruction that makes several.
+                VmExit::MmioRead { gpa, width, .. } => {
+                    let value = machine.board.lock().mmio_read(gpa, width);
+                    vcpu.complete_read(value)?;
+                }
+                VmExit::MmioWrite { gpa, data, .. } => machine.board.lock().mmio_write(gpa, data),
+                VmExit::InterruptWindow => {
+                    let mut board = machine.board.lock();
+                    if board.pics.wants_attention() {
+                        vcpu.inject_interrupt(board.pics.acknowledge());
+                    }
+                }
+                VmExit::EndOfInterrupt { vector } => machine.board.lock().end_of_interrupt(vector),
+                VmExit::ExternalInterrupt { vector } => {
+                    match vector {
+                        Some(vector) => interrupts::external(vector),
+                        None => cpu::take_pending_interrupts(),
+                    }
+                    HOST.interrupted();
+                }
+                VmExit::Halt => {
+                    let stopped = vcpu.system()?.rflags.bits() & INTERRUPTS_ENABLED == 0;
+                    if let Some(end) = self.wait(stopped) {
+                        return Ok(Some(end));
+                    }
+                    left = timestamp();
+                }
+                VmExit::WaitForStartup => {
+                    if let Some(end) = self.wait(true) {
+                        return Ok(Some(end));
+                    }
+                    left = timestamp();
+                }
+                VmExit::Hypercall { .. } => vcpu.set_return_value(u64::MAX),
+                VmExit::Interrupted | VmExit::TimeSlice => {}
+                VmExit::Shutdown => return Ok(Some(End::TripleFault)),
+                other => return Ok(Some(End::Unhandled(format!("{other:x?}")))),
+            }
+        }
+    }
+
+    /// Lets the host wait until something has come for the vCPU, or the guest has ended. `stopped`: only another vCPU, or an
+    /// NMI, can get it going again.
+    fn wait(&mut self, stopped: bool) -> Option<End> {
+        let machine = self.machine;
+        if stopped && machine.stopped.fetch_add(1, Ordering::SeqCst) + 1 == machine.handles.len() {
+            return Some(End::Halted);
+        }
+        let end = loop {
+            let now = timestamp();
+            let (due, end) = self.advance(now);
+            if end.is_some() || machine.has_ended() {
+                break end;
+            }
+            let pic = self.number == 0 && self.vcpu.accepts_pic() && machine.board.lock().pics.wants_attention();
+            let timer = self.vcpu.timer_deadline().unwrap_or(u64::MAX);
+            if self.vcpu.has_pending_event() || timer <= timestamp() || pic && !stopped {
+                break None;
+            }
+            HOST.set_device_timer(due.min(timer));
+            cpu::wait_for_interrupt();
+            HOST.interrupted();
+        };
+        if stopped {
+            machine.stopped.fetch_sub(1, Ordering::SeqCst);
+        }
+        end
     }
 }
