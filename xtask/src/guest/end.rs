@@ -62,7 +62,6 @@ impl End {
             (Some("reset"), _) => End::Reset,
             (Some("halted"), _) => End::Halted,
             (Some("time-limit"), _) => End::TimedOut,
-            (Some("time-limit"), _) => End::TimedOut,
             (Some("unhandled"), _) => End::Unhandled(detail.into()),
             (Some("failed"), _) => End::Failed(detail.into()),
             _ => End::Failed(format!("the image ended with `{words}`, which is not known")),
@@ -129,7 +128,6 @@ mod tests {
             ("reason=halted", End::Halted, 8),
             ("reason=time-limit", End::TimedOut, 12),
             ("reason=unhandled: exit 33 at 0x7c00", End::Unhandled("exit 33 at 0x7c00".into()), 10),
-            ("reason=time-limit", End::TimedOut, 12),
             ("reason=failed: no memory: 3", End::Failed("no memory: 3".into()), 14),
         ] {
             assert_eq!(End::parse(words), end, "{words}");
