@@ -230,9 +230,10 @@ impl Adapter {
             VmExit::ExternalInterrupt { vector: Some(vector) } => {
                 AxVCpuExitReason::ExternalInterrupt { vector: vector.into() }
             }
-            VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted | VmExit::InterruptWindow => {
-                AxVCpuExitReason::Nothing
-            }
+            VmExit::ExternalInterrupt { vector: None }
+            | VmExit::Interrupted
+            | VmExit::InterruptWindow
+            | VmExit::Nothing => AxVCpuExitReason::Nothing,
             VmExit::Shutdown => AxVCpuExitReason::SystemDown,
             VmExit::EntryFailure(failure) => {
                 self.last_entry_failure = Some(failure);
@@ -280,13 +281,37 @@ macro_rules! adapt {
 
             fn next_exit(&mut self) -> crate::Result<VmExit> {
                 self.adapter.awaited = None;
-                match self.inner.run()? {
-                    exit @ VmExit::NestedPageFault(fault) if self.adapter.decode_mmio && !fault.present => {
-                        // What cannot be decoded, as a fetch, is the VMM's as it is.
-                        Ok(self.inner.decode_mmio().unwrap_or(exit))
+                loop {
+                    match self.inner.run()? {
+                        VmExit::NestedPageFault(fault) if self.adapter.decode_mmio && !fault.present => {
+                            match self.decode_mmio(fault) {
+                                // The guest got an exception, or executes the instruction again.
+                                VmExit::Nothing => {}
+                                exit => return Ok(exit),
+                            }
+                        }
+                        exit => return Ok(exit),
                     }
-                    exit => Ok(exit),
                 }
+            }
+
+            /// The access to a device. What cannot be decoded, as a fetch, is the VMM's as it is.
+            fn decode_mmio(&mut self, mut fault: NestedFault) -> VmExit {
+                // An instruction accesses four pages at most.
+                for _ in 0..4 {
+                    match self.inner.decode_mmio() {
+                        // Another page of the same instruction, which is a device too.
+                        Ok(VmExit::NestedPageFault(other)) if !other.present && !other.table_walk => fault = other,
+                        Ok(exit) => return exit,
+                        Err(error) => {
+                            if let Error::NotEmulated(_) = error {
+                                log::warn!("x86_vcpu: {error}");
+                            }
+                            break;
+                        }
+                    }
+                }
+                VmExit::NestedPageFault(fault)
             }
         }
 

@@ -39,10 +39,42 @@ pub enum Error {
     InvalidInput(&'static str),
     /// A VMX instruction failed.
     Vmx(VmxInstruction),
+    /// The guest's instruction accesses a device and is none of those that the library emulates. The guest has not been
+    /// advanced.
+    NotEmulated(NotEmulated),
     /// More CPUs were enabled than the library keeps account of.
     TooManyCpus,
     /// All tags (VPIDs) are taken by living vCPUs.
     OutOfTags,
+}
+
+/// The bytes of an instruction that the library does not emulate, for the VMM to emulate or to report.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct NotEmulated {
+    bytes: [u8; 15],
+    length: u8,
+}
+
+impl NotEmulated {
+    pub(crate) fn new(given: &[u8]) -> Self {
+        let mut bytes = [0; 15];
+        for (to, from) in bytes.iter_mut().zip(given) {
+            *to = *from;
+        }
+        Self { bytes, length: given.len().min(bytes.len()) as u8 }
+    }
+
+    /// The bytes from the instruction's first one on. The instruction may be shorter, since its length is not known, but goes on
+    /// behind them only if the guest's next page cannot be read.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length.into()).unwrap_or(&self.bytes)
+    }
+}
+
+impl fmt::Debug for NotEmulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NotEmulated({:02x?})", self.bytes())
+    }
 }
 
 /// A VMX instruction that failed, and the VM-instruction error that it left (0: VMfailInvalid, there is none).
@@ -78,6 +110,10 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::NotEmulated(instruction) => {
+                f.write_str("no emulation at a device of the instruction")?;
+                instruction.bytes().iter().try_for_each(|byte| write!(f, " {byte:02x}"))
+            }
             Self::TooManyCpus => f.write_str("more CPUs than the library keeps account of"),
             Self::OutOfTags => f.write_str("all virtual-processor identifiers are in use"),
         }
@@ -92,7 +128,7 @@ impl From<Error> for axerrno::AxError {
             Error::NoMemory | Error::NoContiguousMemory { .. } | Error::OutOfTags | Error::TooManyCpus => {
                 Self::NoMemory
             }
-            Error::Unsupported(_) | Error::MissingControls { .. } => Self::Unsupported,
+            Error::Unsupported(_) | Error::MissingControls { .. } | Error::NotEmulated(_) => Self::Unsupported,
             #[cfg(feature = "vmx")]
             Error::ConflictingControls(_) => Self::Unsupported,
             Error::BadState(_) | Error::Vmx(_) => Self::BadState,

@@ -126,7 +126,8 @@ pub enum VmExit {
         value: u64,
     },
     /// A read of device memory, after [`decode_mmio`](crate::Vcpu::decode_mmio). Answer with
-    /// [`complete_read`](crate::Vcpu::complete_read).
+    /// [`complete_read`](crate::Vcpu::complete_read). Accesses of more than 64 bits, across pages, and by instructions that
+    /// write what they read, take several such exits in a row.
     MmioRead {
         /// The guest-physical address.
         gpa: u64,
@@ -139,7 +140,8 @@ pub enum VmExit {
         /// Whether the value is sign-extended to it (else zero-extended).
         sign_extend: bool,
     },
-    /// A write of device memory, after [`decode_mmio`](crate::Vcpu::decode_mmio). The next run goes on behind it.
+    /// A write of device memory, after [`decode_mmio`](crate::Vcpu::decode_mmio). The next run goes on behind it, which may
+    /// be another access of the same instruction.
     MmioWrite {
         /// The guest-physical address.
         gpa: u64,
@@ -149,7 +151,8 @@ pub enum VmExit {
         data: u64,
     },
     /// The nested page table does not allow an access. The VMM maps the page and runs again, or, when it is a device,
-    /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio).
+    /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio). That may answer with another fault, of another
+    /// page which the same instruction accesses.
     NestedPageFault(NestedFault),
     /// VMCALL on VMX, VMMCALL on SVM (the other one is #UD, as on hardware). The next run goes on behind it. The arguments are
     /// [`hypercall_arguments`](crate::Vcpu::hypercall_arguments), and
@@ -189,6 +192,9 @@ pub enum VmExit {
     Shutdown,
     /// The CPU refused to enter the guest.
     EntryFailure(EntryFailure),
+    /// There is nothing to answer; run again. Only [`decode_mmio`](crate::Vcpu::decode_mmio) says so: the instruction raises
+    /// an exception in the guest, or another CPU of the guest has changed it meanwhile.
+    Nothing,
     /// [`request_exit`](crate::VcpuHandle::request_exit) was called.
     Interrupted,
     /// An exit that nobody knows, or that no policy covers.

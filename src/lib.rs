@@ -60,7 +60,7 @@ pub use axvcpu::{VmxArchPerCpuState, VmxArchVCpu};
 #[cfg(all(feature = "axvcpu", any(feature = "vmx", feature = "amd")))]
 pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
-pub use error::{Error, Result, VmxInstruction};
+pub use error::{Error, NotEmulated, Result, VmxInstruction};
 pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
 #[cfg(feature = "amd")]
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};

@@ -282,8 +282,13 @@ impl<S: FrameSource> Vcpu<S> {
     /// After [`VmExit::NestedPageFault`]: the access that the guest's instruction makes there, as
     /// [`VmExit::MmioRead`] or [`VmExit::MmioWrite`], for the VMM to answer as a device would.
     ///
+    /// Where the instruction accesses another page too that the nested page table does not allow, the answer is a
+    /// [`VmExit::NestedPageFault`] of that page: the VMM maps it and runs again, or, when it is a device as well, calls this
+    /// again. [`VmExit::Nothing`]: the guest gets an exception, or executes the instruction again, with the next run.
+    ///
     /// # Errors
-    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    /// [`Error::BadState`] when the last exit was another; [`Error::NotEmulated`] when the library does not know the
+    /// instruction; [`Error::Unsupported`] when a device was used as code, as a page table or as a stack for an event.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
         each!(self, vcpu => vcpu.decode_mmio())
     }

@@ -3,14 +3,17 @@
 //! Two questions are asked of a guest's instruction bytes. How long is the instruction that an intercept has named
 //! ([`skip_length`])? And what did an instruction want to do with the memory that is a device ([`MmioInstruction`])?
 //!
-//! Both are answered by a decoder of our own, because both need little: the published decoders without a heap know every
-//! instruction in three modes, in dozens of times the code. The tests hold it to two of them on random bytes.
+//! The second is answered by a published decoder without a heap, [`library`]. Before it comes a fast path of our own for plain
+//! MOVs ([`fast_mov`](super::fast_mov)), and the first question has one too, since the opcode is known. The tests hold all of
+//! them to one another and to a second published decoder.
 
 #[cfg(feature = "amd")]
 mod control;
 mod instruction;
+mod library;
+mod memory_operand;
+#[cfg(any(feature = "amd", test))]
 mod modrm;
-mod opcodes;
 mod padded;
 mod prefixes;
 #[cfg(any(feature = "amd", test))]
@@ -31,10 +34,10 @@ pub use self::{
 };
 pub use self::{
     instruction::{
-        Address, Arithmetic, BitIndex, BitOperation, Condition, MmioInstruction, Operation, Register, Source,
-        StringAddress, Unary,
+        Address, Arithmetic, BitIndex, BitOperation, Condition, Count, DoubleShift, MmioInstruction, Operation,
+        Register, Shift, Source, StringAddress, Unary,
     },
-    modrm::MemoryOperand,
+    memory_operand::MemoryOperand,
     padded::Padded,
     prefixes::Repeat,
 };
@@ -49,4 +52,8 @@ pub enum DecodeError {
     Truncated,
     /// It is none of those that the library emulates.
     Unsupported,
+    /// It has a LOCK prefix and may not have one: #UD.
+    NotLockable,
+    /// It does not end within 15 bytes: #GP.
+    TooLong,
 }

@@ -5,21 +5,21 @@
 
 use super::{
     debug,
-    decode::{MmioInstruction, Operation, Padded},
+    decode::{DecodeError, Padded},
     events::Event,
     fast_mov::{self, Mov, MovOperation},
     fetch::{CodeAddress, InstructionBytes},
     linear::{AccessFault, Span},
     memory::{GuestMemory, MemoryFault, MemoryFaultReason, NestedRoot},
-    mmio::{MmioContext, MmioEmulation, MmioError, MmioStep, Segments},
-    registers::{GuestRegisters, RegisterIndex},
-    segmentation::{CodeSize, SegmentRegister},
+    mmio::{Devices, MmioContext, MmioEmulation, MmioError, MmioStep, Segments},
+    registers::RegisterIndex,
+    segmentation::{CodeSize, SegmentFault, SegmentRegister},
     state::{GuestState, Pending},
     string_io::{Element, StringContext, StringIo},
     walk::{LinearAccess, PageFault, Paging, Privilege},
 };
 use crate::{
-    Error, Result,
+    Error, NotEmulated, Result,
     exit::{NestedFault, VmExit},
     frame::FrameSource,
     nested::NestedFormat,
@@ -66,6 +66,8 @@ pub(crate) struct Emulation {
     stage: Stage,
     /// The instruction at a device. It stays in its place: it is large, and this is a hot path of many guests.
     mmio: MmioEmulation,
+    /// What the VMM has called devices for the instruction at hand.
+    devices: Devices,
     code: CodePage,
 }
 
@@ -104,7 +106,7 @@ impl CodePage {
 }
 
 /// How far an emulation has come.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 enum Stage {
     /// There is none.
     #[default]
@@ -117,10 +119,13 @@ enum Stage {
     MmioRead,
     /// The VMM has written to a device.
     MmioWritten,
+    /// The instruction raises an exception.
+    Raise(AccessFault),
 }
 
 impl Emulation {
-    pub(crate) const NONE: Self = Self { stage: Stage::None, mmio: MmioEmulation::EMPTY, code: CodePage::NONE };
+    pub(crate) const NONE: Self =
+        Self { stage: Stage::None, mmio: MmioEmulation::EMPTY, devices: Devices::NONE, code: CodePage::NONE };
 
     /// Gives up the one that the next run would go on with.
     pub(crate) fn abort(&mut self) {
@@ -131,23 +136,6 @@ impl Emulation {
     #[inline(always)]
     pub(crate) fn is_active(&self) -> bool {
         !matches!(self.stage, Stage::None)
-    }
-
-    /// The VMM's value for a read. An instruction that only loads it into a register is done then, and its length is the
-    /// result; any other goes on at the next run, which has the guest's flags at hand.
-    #[inline]
-    pub(crate) fn answer(&mut self, value: u64, registers: &mut GuestRegisters) -> Option<u8> {
-        match (self.stage, self.mmio.instruction.operation) {
-            (Stage::MmioRead, Operation::Load { register, .. }) if register.index != RegisterIndex::RSP => {
-                self.stage = Stage::None;
-                match self.mmio.read_done(value, registers, &mut Rflags::empty()) {
-                    MmioStep::Done { skip } => skip,
-                    // A load has one step.
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
     }
 }
 
@@ -216,13 +204,14 @@ impl<S: FrameSource> GuestState<S> {
                 }
             }
             (Stage::MmioRead, Some(value)) => {
-                let step = self.step(cpu, |mmio, registers, rflags| mmio.read_done(value, registers, rflags));
-                self.follow(cpu, step)
+                self.emulation.mmio.read_done(value);
+                self.go_on(cpu)
             }
             (Stage::MmioWritten, _) => {
-                let step = self.step(cpu, MmioEmulation::write_done);
-                self.follow(cpu, step)
+                self.emulation.mmio.write_done();
+                self.go_on(cpu)
             }
+            (Stage::Raise(fault), _) => access_fault(&fault),
             // Nothing was asked, or nothing answered.
             (Stage::None | Stage::In { .. } | Stage::MmioRead, _) => Progress::Again,
         }
@@ -249,30 +238,31 @@ impl<S: FrameSource> GuestState<S> {
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         self.registers.rsp = cpu.rsp();
-        let (mut bytes, mut instruction) = (InstructionBytes::EMPTY, MmioInstruction::EMPTY);
+        let mut bytes = InstructionBytes::EMPTY;
         if bytes.fetch_into(&mut memory, &paging, code).is_err() {
             return;
         }
-        let Ok(Ok(())) = bytes.decode_mmio(&mut memory, &paging, code, &mut instruction) else { return };
+        let Ok(Ok(instruction)) = bytes.decode_mmio(&mut memory, &paging, code) else { return };
         let context = MmioContext {
             gpa: fault.gpa,
-            write: fault.access.write,
+            devices: Devices::NONE,
             code_size: size,
             rip,
             registers: &self.registers,
-            rflags: cpu.rflags(),
+            vector: Default::default(),
             segments: cpu,
             paging: &paging,
             privilege: cpu.privilege(),
         };
-        let linear = instruction.linear(&context);
-        let write = instruction.writes(fault.access.write);
+        let (linear, write) = instruction.watched(fault.access.write, &context);
         self.debug.will_access(debug::Access::Memory { linear, width: instruction.width, write });
     }
 
     fn decode_access<C: Cpu>(&mut self, cpu: &mut C) -> Result<VmExit> {
-        let Pending::NestedFault(fault) = self.pending else {
-            return Err(Error::BadState("the last exit was no nested page fault"));
+        let (fault, is_first) = match self.pending {
+            Pending::NestedFault(fault) => (fault, true),
+            Pending::NestedFaultElsewhere(fault) => (fault, false),
+            _ => return Err(Error::BadState("the last exit was no nested page fault")),
         };
         if fault.access.fetch || fault.table_walk || self.events.is_delivering() {
             return Err(Error::Unsupported("a device as code, page table or stack"));
@@ -282,10 +272,10 @@ impl<S: FrameSource> GuestState<S> {
         let mut memory = memory.ok_or(Error::BadState("the vCPU has no nested page table"))?;
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
-        const GONE: Error = Error::BadState("the guest's instruction cannot be read any more");
         self.registers.rsp = cpu.rsp();
         let place = code.linear & IN_PAGE;
-        if let Some(page) = self.emulation.code.recall(code.linear, &paging)
+        if is_first
+            && let Some(page) = self.emulation.code.recall(code.linear, &paging)
             && place <= IN_PAGE - 15
             && let Ok(halves) = memory.read_code_16(page | place)
         {
@@ -299,56 +289,99 @@ impl<S: FrameSource> GuestState<S> {
         }
         let mut bytes = InstructionBytes::EMPTY;
         if bytes.fetch_into(&mut memory, &paging, code).is_err() {
-            return Err(GONE);
+            return Ok(self.execute_again());
         }
         if let Ok(gpa) = paging.translate(&mut memory, code.linear, LinearAccess::Done) {
             let (linear, gpa) = (code.linear & !IN_PAGE, gpa & !IN_PAGE);
             self.emulation.code = CodePage { linear, cr3: paging.cr3, mode: CodePage::mode(&paging), gpa };
         }
         let padded = bytes.padded();
-        if let Some(mov) = fast_mov::decode(&padded.bytes, padded.length, size, &self.registers, rip)
+        if is_first
+            && let Some(mov) = fast_mov::decode(&padded.bytes, padded.length, size, &self.registers, rip)
             && is_access(&mov, &fault, size, cpu)
         {
             return Ok(self.move_at_device(&mov, fault.gpa));
         }
-        let mmio = &mut self.emulation.mmio;
-        match bytes.decode_mmio(&mut memory, &paging, code, &mut mmio.instruction) {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => {
-                log::debug!("no emulation of {:02x?}", bytes.as_slice());
-                return Err(Error::Unsupported("emulation of the guest's instruction"));
+        self.emulation.devices = if is_first { Devices::NONE } else { self.emulation.devices }.with(fault.gpa);
+        self.decode_in_general(cpu, &mut memory, &paging, code, bytes, &fault)
+    }
+
+    /// Everything but plain MOVs within a page.
+    #[inline(never)]
+    fn decode_in_general<C: Cpu>(
+        &mut self,
+        cpu: &mut C,
+        memory: &mut GuestMemory<'_, S>,
+        paging: &Paging,
+        code: CodeAddress,
+        mut bytes: InstructionBytes,
+        fault: &NestedFault,
+    ) -> Result<VmExit> {
+        let instruction = match bytes.decode_mmio(memory, paging, code) {
+            Ok(Ok(instruction)) => instruction,
+            Ok(Err(DecodeError::NotLockable)) => return Ok(self.raise(ExceptionVector::UD)),
+            Ok(Err(DecodeError::TooLong)) => return Ok(self.raise(ExceptionVector::GP)),
+            Ok(Err(DecodeError::Truncated | DecodeError::Unsupported)) => {
+                return Err(Error::NotEmulated(NotEmulated::new(bytes.as_slice())));
             }
-            Err(_) => return Err(GONE),
-        }
-        let rflags = if mmio.instruction.uses_flags() { cpu.rflags() } else { Rflags::empty() };
+            Err(_) => return Ok(self.execute_again()),
+        };
+        let vector = match instruction.stored_vector() {
+            // Unbound, they are where they cannot be read one by one.
+            Some(_) if self.cpu.is_none() => return Err(Error::BadState("the vCPU is not bound to this CPU")),
+            Some(number) => self.xstate.vector(number),
+            None => Default::default(),
+        };
         let context = MmioContext {
             gpa: fault.gpa,
-            write: fault.access.write,
-            code_size: size,
-            rip,
+            devices: self.emulation.devices,
+            code_size: code.size,
+            rip: cpu.rip(),
             registers: &self.registers,
-            rflags,
+            vector,
             segments: &*cpu,
-            paging: &paging,
+            paging,
             privilege: cpu.privilege(),
         };
-        match mmio.start(&context, &mut memory) {
-            Ok(MmioStep::Read { gpa, width }) => Ok(self.ask_for_read(gpa, width)),
-            Ok(MmioStep::Write { gpa, width, data }) => {
-                self.pending = Pending::None;
-                if let Operation::Store { .. } = mmio.instruction.operation {
-                    // Nothing is left to do behind it.
-                    self.skip = mmio.instruction.length;
-                } else {
-                    self.emulation.stage = Stage::MmioWritten;
-                }
-                Ok(VmExit::MmioWrite { gpa, width, data })
+        match MmioEmulation::begin(instruction, &context, memory) {
+            Ok(emulation) => self.emulation.mmio = emulation,
+            Err(MmioError::Changed) => return Ok(self.execute_again()),
+            Err(MmioError::Access(AccessFault::Memory(fault))) => {
+                let fault = NestedFault { table_walk: true, ..nested_fault_of(&fault) };
+                return Ok(self.fault_elsewhere(fault));
             }
-            // An emulation does not begin in this way, or another CPU changed the instruction.
-            Ok(MmioStep::Store { .. } | MmioStep::Done { .. }) | Err(MmioError::Changed) => Err(GONE),
-            Err(MmioError::CrossesPage) => Err(Error::Unsupported("an access to a device that crosses a page")),
-            Err(MmioError::Access(_)) => Err(Error::Unsupported("an access to a device whose other operand faults")),
+            Err(MmioError::Access(fault)) => {
+                self.emulation.stage = Stage::Raise(fault);
+                return Ok(self.execute_again());
+            }
+            Err(MmioError::Elsewhere(fault)) => return Ok(self.fault_elsewhere(nested_fault_of(&fault))),
         }
+        // The registers change with the last step, and each instruction here has one before that.
+        let mut rflags = cpu.rflags();
+        Ok(match self.emulation.mmio.next(&mut self.registers, &mut rflags, memory) {
+            Ok(MmioStep::Read { gpa, width }) => self.ask_for_read(gpa, width),
+            Ok(MmioStep::Write { gpa, width, data }) => self.ask_for_write(gpa, width, data),
+            Ok(MmioStep::Done { .. }) => self.execute_again(),
+            Err(fault) => self.fault_elsewhere(nested_fault_of(&fault)),
+        })
+    }
+
+    /// Another page that the instruction accesses is not there: the VMM maps it, or says that it is a device too.
+    fn fault_elsewhere(&mut self, fault: NestedFault) -> VmExit {
+        self.pending = Pending::NestedFaultElsewhere(fault);
+        VmExit::NestedPageFault(fault)
+    }
+
+    /// The guest goes on where it is.
+    fn execute_again(&mut self) -> VmExit {
+        self.pending = Pending::None;
+        VmExit::Nothing
+    }
+
+    /// The instruction raises an exception with the next run.
+    fn raise(&mut self, vector: ExceptionVector) -> VmExit {
+        self.emulation.stage = Stage::Raise(AccessFault::Segment(SegmentFault(vector)));
+        self.execute_again()
     }
 
     /// A plain MOV: there is nothing to do but what the VMM does, and one register.
@@ -377,7 +410,8 @@ impl<S: FrameSource> GuestState<S> {
     fn ask_for_read(&mut self, gpa: u64, width: crate::Width) -> VmExit {
         self.emulation.stage = Stage::MmioRead;
         self.pending = Pending::Emulation;
-        match self.emulation.mmio.instruction.destination() {
+        let mmio = &self.emulation.mmio;
+        match mmio.instruction.destination().filter(|_| mmio.is_single_read()) {
             Some((register, register_width, sign_extend)) => {
                 VmExit::MmioRead { gpa, width, register: Some(register), register_width, sign_extend }
             }
@@ -385,45 +419,36 @@ impl<S: FrameSource> GuestState<S> {
         }
     }
 
-    /// One step with the guest's registers at hand, RSP and RFLAGS included.
-    fn step<C: Cpu>(
-        &mut self,
-        cpu: &mut C,
-        step: impl FnOnce(&mut MmioEmulation, &mut GuestRegisters, &mut Rflags) -> MmioStep,
-    ) -> MmioStep {
+    fn ask_for_write(&mut self, gpa: u64, width: crate::Width, data: u64) -> VmExit {
+        self.emulation.stage = Stage::MmioWritten;
+        self.pending = Pending::None;
+        VmExit::MmioWrite { gpa, width, data }
+    }
+
+    /// The next steps, with the guest's registers at hand, RSP and RFLAGS included.
+    fn go_on<C: Cpu>(&mut self, cpu: &mut C) -> Progress {
+        // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
+        let Some(mut memory) = (unsafe { memory_of::<C, S>(self.nested_root) }) else { return Progress::Again };
         let (rsp, old) = (cpu.rsp(), cpu.rflags());
         let mut rflags = old;
         self.registers.rsp = rsp;
-        let next = step(&mut self.emulation.mmio, &mut self.registers, &mut rflags);
+        let step = self.emulation.mmio.next(&mut self.registers, &mut rflags, &mut memory);
         if self.registers.rsp != rsp {
             cpu.set_rsp(self.registers.rsp);
         }
         if rflags != old {
             cpu.set_rflags(rflags);
         }
-        next
-    }
-
-    fn follow<C: Cpu>(&mut self, cpu: &mut C, mut step: MmioStep) -> Progress {
-        loop {
-            match step {
-                MmioStep::Done { skip: Some(length) } => return Progress::Skip(length),
-                MmioStep::Done { skip: None } => return Progress::Repeat,
-                MmioStep::Write { gpa, width, data } => {
-                    self.emulation.stage = Stage::MmioWritten;
-                    return Progress::Exit(VmExit::MmioWrite { gpa, width, data });
+        match step {
+            Ok(MmioStep::Read { gpa, width }) => Progress::Exit(self.ask_for_read(gpa, width)),
+            Ok(MmioStep::Write { gpa, width, data }) => Progress::Exit(self.ask_for_write(gpa, width, data)),
+            Ok(MmioStep::Done { skip }) => {
+                if let Some((number, value)) = self.emulation.mmio.loaded_vector() {
+                    self.xstate.set_vector(number, value);
                 }
-                MmioStep::Store { span, data } => {
-                    let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
-                    if let Err(fault) = span.write(&mut memory, data) {
-                        return memory_fault(&fault);
-                    }
-                    // What follows a store is no store: this ends.
-                    step = self.step(cpu, MmioEmulation::write_done);
-                }
-                // No instruction reads a device twice.
-                MmioStep::Read { .. } => return Progress::Again,
+                if skip == 0 { Progress::Repeat } else { Progress::Skip(skip) }
             }
+            Err(fault) => memory_fault(&fault),
         }
     }
 }
@@ -447,6 +472,9 @@ fn is_access<C: Cpu>(mov: &Mov, fault: &NestedFault, size: CodeSize, cpu: &C) ->
 /// What an access on the guest's behalf led to.
 pub(crate) fn access_fault(fault: &AccessFault) -> Progress {
     match fault {
+        AccessFault::Segment(SegmentFault(ExceptionVector::UD)) => {
+            Progress::Raise(Event::exception(ExceptionVector::UD, None))
+        }
         AccessFault::Segment(fault) => Progress::Raise(Event::exception(fault.0, Some(0))),
         AccessFault::Page(fault) => Progress::PageFault(*fault),
         AccessFault::Memory(fault) => memory_fault(fault),
@@ -459,13 +487,17 @@ fn memory_fault(fault: &MemoryFault) -> Progress {
 
 /// What the VMM is told of guest memory that the library could not access.
 pub(crate) fn nested_fault(fault: &MemoryFault) -> VmExit {
-    VmExit::NestedPageFault(NestedFault {
+    VmExit::NestedPageFault(nested_fault_of(fault))
+}
+
+fn nested_fault_of(fault: &MemoryFault) -> NestedFault {
+    NestedFault {
         gpa: fault.gpa,
         gva: None,
         access: fault.access,
         present: fault.reason != MemoryFaultReason::NotMapped,
         table_walk: false,
-    })
+    }
 }
 
 impl PageFault {

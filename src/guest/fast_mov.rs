@@ -217,7 +217,7 @@ mod tests {
     /// What the general decoder says of the same bytes, if it is one of the instructions of this file.
     fn general(bytes: &[u8], code: CodeSize, registers: &GuestRegisters, rip: u64) -> Option<Mov> {
         let instruction = MmioInstruction::decode(bytes, code).ok()?;
-        let Address::Operand(operand) = instruction.address() else { return None };
+        let Address::Operand(operand) = instruction.address else { return None };
         let operation = match instruction.operation {
             Operation::Load { register, sign_extend: false, swap: false } => MovOperation::Load(register),
             Operation::Store { source: Source::Register(register), swap: false } => MovOperation::Store(register),

@@ -117,20 +117,13 @@ impl InstructionBytes {
     ///
     /// # Errors
     /// As [`InstructionBytes::fetch`].
-    #[inline]
     pub fn decode_mmio<S: FrameSource>(
         &mut self,
         memory: &mut GuestMemory<'_, S>,
         paging: &Paging,
         code: CodeAddress,
-        instruction: &mut MmioInstruction,
-    ) -> Result<Result<(), DecodeError>, WalkFault> {
-        match instruction.decode_from(&self.0, code.size) {
-            Err(DecodeError::Truncated) if self.extend(memory, paging, code)? => {
-                Ok(instruction.decode_from(&self.0, code.size))
-            }
-            decoded => Ok(decoded),
-        }
+    ) -> Result<Result<MmioInstruction, DecodeError>, WalkFault> {
+        self.decode(memory, paging, code, |bytes| MmioInstruction::decode(bytes, code.size))
     }
 
     /// Gives the bytes to `decode`, and once more with those of the next page if they are too few.

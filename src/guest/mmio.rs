@@ -1,32 +1,36 @@
 //! Instructions that access a device: what the VMM is asked, and what its answer does to the guest.
 //!
 //! An access that the nested page table does not allow has not happened; the guest's state is that before the instruction.
-//! [`MmioEmulation::begin`] gives the first thing that the VMM has to do, [`MmioEmulation::read_done`] and
-//! [`MmioEmulation::write_done`] the next, until it is done. Registers and flags change with the last step, so that an
-//! emulation may be given up before and the guest execute the instruction again.
+//! An emulation first finds where all its memory operands are, with the checks that the CPU makes (segments, page tables,
+//! alignment), so that a fault comes before any effect. Then it reads, computes, writes, and last changes the registers. What
+//! is memory it accesses itself; what is a device becomes accesses of up to eight bytes that lie in one page, which the VMM
+//! makes one by one. An emulation may be given up at any of them, and the guest executes the instruction again.
 //!
-//! The CPU has checked the instruction's rights and limits, except those of the second operand of MOVS, which are checked
-//! here.
+//! A locked instruction is atomic as far as the VMM makes it so: the read and the write of a device are two steps. The part
+//! of an operand that is memory, where the rest is a device, is not locked.
 
 mod alu;
 #[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
 mod native;
+mod operands;
 #[cfg(test)]
 mod tests;
 
 use super::{
     decode::{
-        Address, Arithmetic, BitIndex, BitOperation, MemoryOperand, MmioInstruction, Operation, Register, Repeat,
-        StringAddress,
+        Address, Arithmetic, BitIndex, BitOperation, Count, MmioInstruction, Operation, Register, Repeat, StringAddress,
     },
-    linear::{AccessFault, Span},
-    memory::{GuestMemory, MemoryFaultReason},
+    linear::{AccessFault, LONGEST},
+    memory::{GuestMemory, MemoryFault},
     registers::{GuestRegisters, RegisterIndex, Segment},
-    segmentation::{CodeSize, SegmentAccess, SegmentRegister},
+    segmentation::{AddressSize, CodeSize, SegmentRegister},
     string,
-    walk::{LinearAccess, Paging, Privilege},
+    walk::{Paging, Privilege},
 };
 use crate::{exit::Width, frame::FrameSource, spec::x86::registers::Rflags};
+
+pub use self::operands::Devices;
+use self::operands::{Operand, Operands};
 
 /// The guest's segment registers, each read when it is needed.
 pub trait Segments {
@@ -41,16 +45,16 @@ pub trait Segments {
 pub struct MmioContext<'a, G: Segments> {
     /// The guest-physical address of the access.
     pub gpa: u64,
-    /// Whether the access was a write.
-    pub write: bool,
+    /// What the VMM has called a device.
+    pub devices: Devices,
     /// The kind of code.
     pub code_size: CodeSize,
     /// RIP: the instruction's address in CS.
     pub rip: u64,
     /// The general-purpose registers.
     pub registers: &'a GuestRegisters,
-    /// RFLAGS. Only instructions for which [`MmioInstruction::uses_flags`] look at it.
-    pub rflags: Rflags,
+    /// The XMM register that the instruction stores ([`MmioInstruction::stored_vector`]).
+    pub vector: Vector,
     /// The segment registers.
     pub segments: G,
     /// How linear addresses are translated.
@@ -59,16 +63,19 @@ pub struct MmioContext<'a, G: Segments> {
     pub privilege: Privilege,
 }
 
+/// An XMM register, lowest byte first.
+pub type Vector = [u8; LONGEST];
+
 /// Why an access cannot be emulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MmioError {
-    /// The instruction that was read does not access the address of the fault: another CPU changed it. The guest may execute
-    /// it again.
+    /// The instruction that was read does not access the address of the fault: another CPU changed it, or what it goes by. The
+    /// guest may execute it again.
     Changed,
-    /// The access reaches into a second page.
-    CrossesPage,
-    /// The other operand of the instruction cannot be accessed.
+    /// An operand of the instruction cannot be accessed: the guest gets an exception, or its page tables are not there.
     Access(AccessFault),
+    /// Another part of the instruction's operands is not in memory that is mapped, and nobody has said that it is a device.
+    Elsewhere(MemoryFault),
 }
 
 impl From<AccessFault> for MmioError {
@@ -96,19 +103,22 @@ pub enum MmioStep {
         /// The data, zero-extended.
         data: u64,
     },
-    /// The data has to be written to the guest's memory by [`Span::write`]; then [`MmioEmulation::write_done`].
-    Store {
-        /// Where.
-        span: Span,
-        /// The data, zero-extended.
-        data: u64,
-    },
-    /// The guest's registers are as behind the instruction. With a length, RIP moves on by it; without, elements of a
-    /// repeated string instruction are left, and the guest executes it again.
+    /// The guest's registers are as behind the instruction, but for [`MmioEmulation::loaded_vector`]. RIP moves on by this
+    /// length; with 0, elements of a repeated string instruction are left, and the guest executes it again.
     Done {
         /// The length of the instruction.
-        skip: Option<u8>,
+        skip: u8,
     },
+}
+
+const PAGE: u64 = memory_addr::PAGE_SIZE_4K as u64;
+
+/// How far an emulation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reads an operand, 0 or 1.
+    Read(u8),
+    Write,
 }
 
 /// The emulation of one access by one instruction.
@@ -116,63 +126,37 @@ pub enum MmioStep {
 pub struct MmioEmulation {
     /// The instruction.
     pub instruction: MmioInstruction,
-    gpa: u64,
-    /// Where a MOVS from a device puts its element.
-    target: Target,
-    /// What the device gave, once it did.
-    value: u64,
-    /// RFLAGS behind an instruction that still has to write.
+    operands: Operands,
+    phase: Phase,
+    /// How many bytes of the phase's operand are done.
+    done: u8,
+    /// What was read.
+    values: [Vector; 2],
+    /// What is written; before that is computed, the XMM register that is stored.
+    result: Vector,
+    /// RFLAGS behind the instruction.
     rflags: Rflags,
+    /// The width of addresses on the stack, for PUSH and POP.
+    stack_size: AddressSize,
 }
-
-/// See [`MmioEmulation::target`].
-#[derive(Clone, Copy, Debug)]
-enum Target {
-    None,
-    Memory(Span),
-    Device(u64),
-}
-
-const PAGE: u64 = 0x1000;
 
 impl MmioInstruction {
-    /// Whether it reads or writes RFLAGS: if not, the caller need not fetch it.
-    pub fn uses_flags(&self) -> bool {
-        !matches!(self.operation, Operation::Load { .. } | Operation::Store { .. } | Operation::Exchange(_))
-    }
-
-    /// Whether it writes to its operand in memory, or else says what the fault was about.
-    pub(crate) fn writes(&self, fault_is_write: bool) -> bool {
-        match self.operation {
-            Operation::OnMemory(Arithmetic::Compare | Arithmetic::Test, _) | Operation::Bit(BitOperation::Test, _) => {
-                false
-            }
-            Operation::OnMemory(..)
-            | Operation::Unary(_)
-            | Operation::Exchange(_)
-            | Operation::ExchangeAdd(_)
-            | Operation::CompareExchange(_)
-            | Operation::Bit(..) => true,
-            _ => fault_is_write,
-        }
-    }
-
-    /// The linear address of the operand that faulted.
-    pub(crate) fn linear<G: Segments>(&self, context: &MmioContext<'_, G>) -> u64 {
-        match &self.address() {
-            Address::Operand(operand) => operand_address(self, operand, context),
-            Address::String(string) => string_address(self, string, context),
-        }
-    }
-
     /// Where a read goes: the register, how much of it is written, and whether the value is sign-extended to that. `None`
     /// for instructions that do more than load a register.
     pub fn destination(&self) -> Option<(RegisterIndex, Width, bool)> {
         match self.operation {
-            Operation::Load { register, sign_extend, .. } if !register.high => {
+            Operation::Load { register, sign_extend, swap: false } if !register.high => {
                 Some((register.index, register.width, sign_extend))
             }
             Operation::LoadString => Some((RegisterIndex::RAX, self.width, false)),
+            _ => None,
+        }
+    }
+
+    /// The XMM register that it stores.
+    pub fn stored_vector(&self) -> Option<u8> {
+        match self.operation {
+            Operation::StoreVector { number, .. } => Some(number),
             _ => None,
         }
     }
@@ -180,335 +164,327 @@ impl MmioInstruction {
 
 impl MmioEmulation {
     /// Room for one.
-    pub const EMPTY: Self =
-        Self { instruction: MmioInstruction::EMPTY, gpa: 0, target: Target::None, value: 0, rflags: Rflags::empty() };
+    pub const EMPTY: Self = Self {
+        instruction: MmioInstruction::EMPTY,
+        operands: Operands::NONE,
+        phase: Phase::Read(0),
+        done: 0,
+        values: [[0; LONGEST]; 2],
+        result: [0; LONGEST],
+        rflags: Rflags::empty(),
+        stack_size: AddressSize::Bits64,
+    };
 
-    /// Starts the emulation of an instruction that accessed a device.
+    /// Starts the emulation of an instruction that accessed a device. [`MmioEmulation::next`] is the first step.
     ///
     /// # Errors
-    /// As [`MmioEmulation::start`].
-    #[cfg(test)]
+    /// See [`MmioError`]. Nothing has changed then but accessed and dirty bits of the guest's page tables.
     pub fn begin<S: FrameSource, G: Segments>(
         instruction: MmioInstruction,
         context: &MmioContext<'_, G>,
         memory: &mut GuestMemory<'_, S>,
-    ) -> Result<(Self, MmioStep), MmioError> {
-        let mut emulation = Self { instruction, ..Self::EMPTY };
-        let step = emulation.start(context, memory)?;
-        Ok((emulation, step))
+    ) -> Result<Self, MmioError> {
+        let operands = Operands::find(&instruction, context, memory)?;
+        Ok(Self {
+            instruction,
+            operands,
+            result: context.vector,
+            stack_size: operands::stack_size(context),
+            ..Self::EMPTY
+        })
     }
 
-    /// Starts the emulation of [`MmioEmulation::instruction`], which accessed a device. In place, so that the whole is not
-    /// copied.
+    /// Whether what the VMM reads is all that is read, and only loaded.
+    pub fn is_single_read(&self) -> bool {
+        let whole =
+            |operand: Operand| operand.span.piece(0).is_some_and(|(_, width, _)| width == self.instruction.width);
+        self.operands.reads[0].is_some_and(whole)
+    }
+
+    /// Goes on until the VMM is needed, or to the end.
     ///
     /// # Errors
-    /// See [`MmioError`]. Nothing has changed then.
-    #[inline]
-    pub fn start<S: FrameSource, G: Segments>(
+    /// When memory is not mapped any more that was: the VMM gets to know, and the guest executes the instruction again.
+    pub fn next<S: FrameSource>(
         &mut self,
-        context: &MmioContext<'_, G>,
+        registers: &mut GuestRegisters,
+        rflags: &mut Rflags,
         memory: &mut GuestMemory<'_, S>,
-    ) -> Result<MmioStep, MmioError> {
-        // The CPU says where the access went, so the operand need not be computed, unless the fault may be about the second
-        // part of an access that began in the page before.
-        let offset = context.gpa & (PAGE - 1);
-        let width = self.instruction.width;
-        if offset + width.bytes() as u64 > PAGE {
-            return Err(MmioError::CrossesPage);
-        }
-        if offset == 0 && width != Width::Byte {
-            check_offset(&self.instruction, context)?;
-        }
-        self.gpa = context.gpa;
-        self.first(context, memory)
-    }
-
-    #[inline]
-    fn first<S: FrameSource, G: Segments>(
-        &mut self,
-        context: &MmioContext<'_, G>,
-        memory: &mut GuestMemory<'_, S>,
-    ) -> Result<MmioStep, MmioError> {
-        let width = self.instruction.width;
-        match self.instruction.operation {
-            Operation::Load { .. } => Ok(self.read()),
-            Operation::Store { source, swap } => {
-                let value = source.read(context.registers);
-                Ok(self.write(if swap { swapped(value, width) } else { value }))
+    ) -> Result<MmioStep, MemoryFault> {
+        loop {
+            let operand = match self.phase {
+                Phase::Read(number) => self.operands.reads.get(usize::from(number)).copied().flatten(),
+                Phase::Write => self.operands.write,
+            };
+            let piece = operand.and_then(|operand| Some((operand, operand.span.piece(self.done)?)));
+            let Some((operand, (gpa, width, in_second))) = piece else {
+                if self.next_phase(registers, *rflags) {
+                    continue;
+                }
+                return Ok(MmioStep::Done { skip: self.commit(registers, rflags) });
+            };
+            let is_device = operand.devices[usize::from(in_second)];
+            match self.phase {
+                Phase::Read(_) if is_device => return Ok(MmioStep::Read { gpa, width }),
+                Phase::Read(_) => {
+                    let mut bytes = [0; 8];
+                    memory.read(gpa, bytes.get_mut(..width.bytes()).unwrap_or(&mut []))?;
+                    self.read_done(u64::from_le_bytes(bytes));
+                }
+                Phase::Write => {
+                    let mut bytes = [0; 8];
+                    copy(&mut bytes, self.result.get(self.done.into()..).unwrap_or(&[]), width);
+                    if is_device {
+                        return Ok(MmioStep::Write { gpa, width, data: u64::from_le_bytes(bytes) });
+                    }
+                    memory.write(gpa, bytes.get(..width.bytes()).unwrap_or(&[]))?;
+                    self.done += width as u8;
+                }
             }
-            _ => self.first_of_others(context, memory),
         }
-    }
-
-    #[inline(never)]
-    fn first_of_others<S: FrameSource, G: Segments>(
-        &mut self,
-        context: &MmioContext<'_, G>,
-        memory: &mut GuestMemory<'_, S>,
-    ) -> Result<MmioStep, MmioError> {
-        match self.instruction.operation {
-            Operation::StoreString => Ok(self.write(context.registers.rax)),
-            Operation::Set(condition) => Ok(self.write(condition.holds(context.rflags).into())),
-            Operation::MoveString => self.first_of_move(context, memory),
-            _ => Ok(self.read()),
-        }
-    }
-
-    /// MOVS: the fault says which operand is the device. The other one is memory, or for a destination a device too.
-    fn first_of_move<S: FrameSource, G: Segments>(
-        &mut self,
-        context: &MmioContext<'_, G>,
-        memory: &mut GuestMemory<'_, S>,
-    ) -> Result<MmioStep, MmioError> {
-        let StringAddress { source, address_size, .. } = self.instruction.string();
-        let width = self.instruction.width;
-        let (register, index, access) = if context.write {
-            (source, RegisterIndex::RSI, LinearAccess::Read(context.privilege))
-        } else {
-            (SegmentRegister::Es, RegisterIndex::RDI, LinearAccess::Write(context.privilege))
-        };
-        let linear = SegmentAccess {
-            register,
-            segment: &context.segments.segment(register),
-            code_size: context.code_size,
-            offset: string::offset(context.registers, index, address_size),
-            bytes: width.bytes() as u64,
-            write: !context.write,
-            cr4: context.paging.cr4,
-        }
-        .linear()
-        .map_err(AccessFault::from)?;
-        let span = Span::translate(memory, context.paging, linear, width, access).map_err(AccessFault::from)?;
-        if context.write {
-            let value = span.read(memory).map_err(AccessFault::from)?;
-            return Ok(self.write(value));
-        }
-        self.target = match span.probe_write(memory) {
-            Ok(()) => Target::Memory(span),
-            Err(fault) if span.is_within_page() && fault.reason != MemoryFaultReason::NotPermitted => {
-                Target::Device(span.gpa)
-            }
-            Err(fault) => return Err(AccessFault::from(fault).into()),
-        };
-        Ok(self.read())
-    }
-
-    fn read(&self) -> MmioStep {
-        MmioStep::Read { gpa: self.gpa, width: self.instruction.width }
-    }
-
-    fn write(&self, data: u64) -> MmioStep {
-        let width = self.instruction.width;
-        MmioStep::Write { gpa: self.gpa, width, data: data & width.mask() }
-    }
-
-    fn done(&self) -> MmioStep {
-        MmioStep::Done { skip: Some(self.instruction.length) }
     }
 
     /// Takes what the device gave to an [`MmioStep::Read`].
-    #[inline]
-    pub fn read_done(&mut self, value: u64, registers: &mut GuestRegisters, rflags: &mut Rflags) -> MmioStep {
-        let width = self.instruction.width;
-        let value = value & width.mask();
-        match self.instruction.operation {
-            Operation::Load { register, sign_extend, swap } => {
-                let value = if swap { swapped(value, width) } else { value };
-                register.write(registers, if sign_extend { sign_extended(value, width) } else { value });
-                self.done()
-            }
-            _ => self.other_read_done(value, registers, rflags),
+    pub fn read_done(&mut self, value: u64) {
+        let Phase::Read(number) = self.phase else { return };
+        let Some(operand) = self.operands.reads.get(usize::from(number)).copied().flatten() else { return };
+        let Some((_, width, _)) = operand.span.piece(self.done) else { return };
+        if let Some(place) = self.values.get_mut(usize::from(number)).and_then(|v| v.get_mut(self.done.into()..)) {
+            copy(place, &value.to_le_bytes(), width);
+        }
+        self.done += width as u8;
+    }
+
+    /// Goes on behind an [`MmioStep::Write`].
+    pub fn write_done(&mut self) {
+        if let (Phase::Write, Some(operand)) = (self.phase, self.operands.write)
+            && let Some((_, width, _)) = operand.span.piece(self.done)
+        {
+            self.done += width as u8;
         }
     }
 
-    fn other_read_done(&mut self, value: u64, registers: &mut GuestRegisters, rflags: &mut Rflags) -> MmioStep {
+    /// Whether there is another phase. Computes behind the last read.
+    fn next_phase(&mut self, registers: &GuestRegisters, rflags: Rflags) -> bool {
+        self.done = 0;
+        self.phase = match self.phase {
+            Phase::Read(0) if self.operands.reads[1].is_some() => Phase::Read(1),
+            Phase::Read(_) => {
+                self.compute(registers, rflags);
+                Phase::Write
+            }
+            Phase::Write => return false,
+        };
+        true
+    }
+
+    /// What was read, as a number.
+    fn value(&self, number: usize) -> u64 {
+        self.values.get(number).and_then(|value| value.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+            & self.instruction.width.mask()
+    }
+
+    fn set_result(&mut self, value: u64) {
+        if let Some(low) = self.result.first_chunk_mut() {
+            *low = value.to_le_bytes();
+        }
+    }
+
+    /// What is to be written, and the flags.
+    fn compute(&mut self, registers: &GuestRegisters, rflags: Rflags) {
         let width = self.instruction.width;
-        self.value = value;
-        match self.instruction.operation {
-            Operation::OnMemory(op, source) => {
-                let (result, flags) = alu::arithmetic(op, value, source.read(registers), width, *rflags);
-                if op.only_compares() {
-                    *rflags = flags;
-                    return self.done();
-                }
-                self.rflags = flags;
-                self.write(result)
+        let value = self.value(0);
+        let (result, flags) = match self.instruction.operation {
+            Operation::Store { source, swap } => {
+                let value = source.read(registers);
+                (if swap { swapped(value, width) } else { value }, rflags)
             }
-            Operation::OnRegister(op, register) => {
-                let (result, flags) = alu::arithmetic(op, register.read(registers), value, width, *rflags);
-                if !op.only_compares() {
-                    register.write(registers, result);
-                }
-                *rflags = flags;
-                self.done()
+            Operation::OnMemory(op, source) => alu::arithmetic(op, value, source.read(registers), width, rflags),
+            Operation::OnRegister(op, register) => alu::arithmetic(op, register.read(registers), value, width, rflags),
+            Operation::Unary(op) => alu::unary(op, value, width, rflags),
+            Operation::Shift(op, count) => {
+                let count = shift_count(count, width, registers);
+                self.operands.drop_write_if(count == 0);
+                alu::shift(op, value, count, width, rflags)
             }
-            Operation::Unary(op) => {
-                let (result, flags) = alu::unary(op, value, width, *rflags);
-                self.rflags = flags;
-                self.write(result)
+            Operation::DoubleShift(op, register, count) => {
+                let count = shift_count(count, width, registers);
+                self.operands.drop_write_if(count == 0);
+                alu::double_shift(op, value, register.read(registers), count, width, rflags)
             }
-            Operation::Exchange(register) => self.write(register.read(registers)),
+            Operation::Exchange(register) => (register.read(registers), rflags),
             Operation::ExchangeAdd(register) => {
-                let op = Arithmetic::Add;
-                let (result, flags) = alu::arithmetic(op, value, register.read(registers), width, *rflags);
-                self.rflags = flags;
-                self.write(result)
+                alu::arithmetic(Arithmetic::Add, value, register.read(registers), width, rflags)
             }
             Operation::CompareExchange(register) => {
-                let op = Arithmetic::Compare;
-                let (_, flags) = alu::arithmetic(op, registers.rax, value, width, *rflags);
-                self.rflags = flags;
+                let (_, flags) = alu::arithmetic(Arithmetic::Compare, registers.rax, value, width, rflags);
                 // A CPU that finds them different writes back what it read.
-                self.write(if flags.contains(Rflags::ZF) { register.read(registers) } else { value })
+                (if flags.contains(Rflags::ZF) { register.read(registers) } else { value }, flags)
+            }
+            Operation::CompareExchangePair => {
+                self.compare_exchange_pair(registers, rflags);
+                return;
             }
             Operation::Bit(op, index) => {
                 let bit = 1 << (bit_number(index, registers) & (width.bytes() as i64 * 8 - 1));
-                let mut flags = *rflags;
+                let mut flags = rflags;
                 flags.set(Rflags::CF, value & bit != 0);
                 let result = match op {
-                    BitOperation::Test => {
-                        *rflags = flags;
-                        return self.done();
-                    }
+                    BitOperation::Test => value,
                     BitOperation::Set => value | bit,
                     BitOperation::Reset => value & !bit,
                     BitOperation::Complement => value ^ bit,
                 };
-                self.rflags = flags;
-                self.write(result)
+                (result, flags)
             }
+            Operation::Set(condition) => (condition.holds(rflags).into(), rflags),
+            // A register of 32 bits is zero-extended even when nothing is moved.
             Operation::ConditionalMove(condition, register) => {
-                // A register of 32 bits is zero-extended even when nothing is moved.
-                let value = if condition.holds(*rflags) { value } else { register.read(registers) };
-                register.write(registers, value);
-                self.done()
+                (if condition.holds(rflags) { value } else { register.read(registers) }, rflags)
             }
-            Operation::LoadString => {
-                registers.write(RegisterIndex::RAX, width, value);
-                self.next_element(registers, *rflags)
-            }
-            Operation::ScanString => {
-                let op = Arithmetic::Compare;
-                (_, *rflags) = alu::arithmetic(op, registers.rax, value, width, *rflags);
-                self.next_element(registers, *rflags)
-            }
-            Operation::MoveString => match self.target {
-                Target::Memory(span) => MmioStep::Store { span, data: value },
-                Target::Device(gpa) => MmioStep::Write { gpa, width, data: value },
-                Target::None => self.done(),
-            },
-            // The others do not read.
-            Operation::Load { .. } | Operation::Store { .. } | Operation::StoreString | Operation::Set(_) => {
-                self.done()
-            }
+            Operation::StoreString => (registers.rax, rflags),
+            Operation::ScanString => alu::arithmetic(Arithmetic::Compare, registers.rax, value, width, rflags),
+            Operation::CompareString => alu::arithmetic(Arithmetic::Compare, value, self.value(1), width, rflags),
+            Operation::Load { .. }
+            | Operation::Push
+            | Operation::Pop
+            | Operation::MoveString
+            | Operation::LoadString => (value, rflags),
+            // Their bytes are in place, or stay where they were read.
+            Operation::StoreVector { .. } | Operation::LoadVector { .. } => return,
+        };
+        self.set_result(result);
+        self.rflags = flags;
+    }
+
+    /// CMPXCHG8B and CMPXCHG16B: RDX:RAX against memory, which becomes RCX:RBX.
+    fn compare_exchange_pair(&mut self, registers: &GuestRegisters, rflags: Rflags) {
+        let [low, high] = self.pair();
+        let mask = self.instruction.width.mask();
+        let equal = low == registers.rax & mask && high == registers.rdx & mask;
+        self.rflags = rflags;
+        self.rflags.set(Rflags::ZF, equal);
+        self.result = self.values[0];
+        if equal {
+            let half = self.instruction.width.bytes();
+            let (first, second) = self.result.split_at_mut(half);
+            copy(first, &registers.rbx.to_le_bytes(), self.instruction.width);
+            copy(second, &registers.rcx.to_le_bytes(), self.instruction.width);
         }
     }
 
-    /// Goes on behind an [`MmioStep::Write`] or an [`MmioStep::Store`].
-    #[inline]
-    pub fn write_done(&mut self, registers: &mut GuestRegisters, rflags: &mut Rflags) -> MmioStep {
-        match self.instruction.operation {
-            Operation::Store { .. } | Operation::Set(_) => self.done(),
-            _ => self.other_write_done(registers, rflags),
-        }
-    }
-
-    fn other_write_done(&mut self, registers: &mut GuestRegisters, rflags: &mut Rflags) -> MmioStep {
+    /// The two halves of what was read.
+    fn pair(&self) -> [u64; 2] {
+        let value = u128::from_le_bytes(self.values[0]);
         let width = self.instruction.width;
+        [value as u64 & width.mask(), (value >> (8 * width.bytes())) as u64 & width.mask()]
+    }
+
+    /// Changes the registers. Gives the length by which RIP moves on.
+    fn commit(&mut self, registers: &mut GuestRegisters, rflags: &mut Rflags) -> u8 {
+        let width = self.instruction.width;
+        let value = self.value(0);
+        let result = u128::from_le_bytes(self.result) as u64;
         match self.instruction.operation {
-            Operation::StoreString | Operation::MoveString => return self.next_element(registers, *rflags),
-            Operation::Exchange(register) => register.write(registers, self.value),
+            Operation::Store { .. }
+            | Operation::Set(_)
+            | Operation::StoreVector { .. }
+            | Operation::LoadVector { .. } => {}
+            Operation::Load { register, sign_extend, swap } => {
+                let value = if swap { swapped(value, width) } else { value };
+                register.write(registers, if sign_extend { sign_extended(value, width) } else { value });
+            }
+            Operation::OnRegister(op, register) => {
+                if !op.only_compares() {
+                    register.write(registers, result);
+                }
+                *rflags = self.rflags;
+            }
+            Operation::OnMemory(..)
+            | Operation::Unary(_)
+            | Operation::Bit(..)
+            | Operation::Shift(..)
+            | Operation::DoubleShift(..) => *rflags = self.rflags,
+            Operation::Exchange(register) => register.write(registers, value),
             Operation::ExchangeAdd(register) => {
-                register.write(registers, self.value);
+                register.write(registers, value);
                 *rflags = self.rflags;
             }
             Operation::CompareExchange(_) => {
                 if !self.rflags.contains(Rflags::ZF) {
-                    registers.write(RegisterIndex::RAX, width, self.value);
+                    registers.write(RegisterIndex::RAX, width, value);
                 }
                 *rflags = self.rflags;
             }
-            Operation::OnMemory(..) | Operation::Unary(_) | Operation::Bit(..) => *rflags = self.rflags,
-            _ => {}
+            Operation::CompareExchangePair => {
+                if !self.rflags.contains(Rflags::ZF) {
+                    let [low, high] = self.pair();
+                    registers.write(RegisterIndex::RAX, width, low);
+                    registers.write(RegisterIndex::RDX, width, high);
+                }
+                *rflags = self.rflags;
+            }
+            Operation::ConditionalMove(_, register) => register.write(registers, result),
+            Operation::Push | Operation::Pop => {
+                let bytes = width.bytes() as u64;
+                let pop = self.instruction.operation == Operation::Pop;
+                let rsp = if pop { registers.rsp.wrapping_add(bytes) } else { registers.rsp.wrapping_sub(bytes) };
+                registers.write(RegisterIndex::RSP, self.stack_size.register_width(), rsp);
+            }
+            Operation::MoveString | Operation::StoreString => return self.next_element(registers, *rflags),
+            Operation::LoadString => {
+                registers.write(RegisterIndex::RAX, width, value);
+                return self.next_element(registers, *rflags);
+            }
+            Operation::ScanString | Operation::CompareString => {
+                *rflags = self.rflags;
+                return self.next_element(registers, *rflags);
+            }
         }
-        self.done()
+        self.instruction.length
+    }
+
+    /// At the end: the XMM register that was loaded, and its value.
+    pub fn loaded_vector(&self) -> Option<(u8, Vector)> {
+        match self.instruction.operation {
+            Operation::LoadVector { number, .. } => Some((number, self.values[0])),
+            _ => None,
+        }
     }
 
     /// Moves the registers of a string instruction behind one element.
-    fn next_element(&self, registers: &mut GuestRegisters, rflags: Rflags) -> MmioStep {
-        let StringAddress { address_size, repeat, .. } = self.instruction.string();
+    fn next_element(&self, registers: &mut GuestRegisters, rflags: Rflags) -> u8 {
+        let Address::String(StringAddress { address_size, repeat, .. }) = self.instruction.address else { return 0 };
         let operation = self.instruction.operation;
         let width = self.instruction.width;
-        if matches!(operation, Operation::MoveString | Operation::LoadString) {
+        if matches!(operation, Operation::MoveString | Operation::LoadString | Operation::CompareString) {
             string::advance_index(registers, RegisterIndex::RSI, address_size, width, rflags);
         }
         if operation != Operation::LoadString {
             string::advance_index(registers, RegisterIndex::RDI, address_size, width, rflags);
         }
-        let Some(repeat) = repeat else { return self.done() };
+        let Some(repeat) = repeat else { return self.instruction.length };
         let left = string::advance_count(registers, address_size);
-        let wanted = repeat == Repeat::WhileZero;
-        let ends = operation == Operation::ScanString && rflags.contains(Rflags::ZF) != wanted;
-        MmioStep::Done { skip: (left == 0 || ends).then_some(self.instruction.length) }
+        let compares = matches!(operation, Operation::ScanString | Operation::CompareString);
+        let ends = compares && rflags.contains(Rflags::ZF) != (repeat == Repeat::WhileZero);
+        if left == 0 || ends { self.instruction.length } else { 0 }
     }
 }
 
-/// Makes sure that an access whose fault was at the start of a page began there.
-#[inline(never)]
-fn check_offset<G: Segments>(instruction: &MmioInstruction, context: &MmioContext<'_, G>) -> Result<(), MmioError> {
-    let offset = instruction.linear(context) & (PAGE - 1);
-    if offset == 0 {
-        Ok(())
-    } else if offset + instruction.width.bytes() as u64 > PAGE {
-        Err(MmioError::CrossesPage)
-    } else {
-        Err(MmioError::Changed)
+/// Copies as many bytes as `width` has and both sides have room for.
+fn copy(to: &mut [u8], from: &[u8], width: Width) {
+    for (to, from) in to.iter_mut().zip(from).take(width.bytes()) {
+        *to = *from;
     }
 }
 
-/// The linear address of a memory operand.
-fn operand_address<G: Segments>(
-    instruction: &MmioInstruction,
-    operand: &MemoryOperand,
-    context: &MmioContext<'_, G>,
-) -> u64 {
-    let next_rip = context.rip.wrapping_add(instruction.length.into());
-    let mut offset = operand.offset(context.registers, next_rip);
-    if let Operation::Bit(_, BitIndex::Register(register)) = instruction.operation {
-        // The bit may lie outside of the operand: the CPU accesses the word that it is in.
-        let words = signed_value(register, context.registers) >> (3 + instruction.width.bytes().trailing_zeros());
-        let bytes = words.wrapping_mul(instruction.width.bytes() as i64);
-        offset = offset.wrapping_add(bytes as u64) & operand.address_size.mask();
-    }
-    linear_address(operand.segment, offset, context)
-}
-
-/// The linear address of the operand of a string instruction that faulted.
-fn string_address<G: Segments>(
-    instruction: &MmioInstruction,
-    string: &StringAddress,
-    context: &MmioContext<'_, G>,
-) -> u64 {
-    let reads_source = match instruction.operation {
-        Operation::LoadString => true,
-        Operation::MoveString => !context.write,
-        _ => false,
+/// By how many bits a shift of that width really shifts.
+fn shift_count(count: Count, width: Width, registers: &GuestRegisters) -> u32 {
+    let count = match count {
+        Count::Immediate(number) => number,
+        Count::Cl => registers.rcx as u8,
     };
-    let (segment, index) =
-        if reads_source { (string.source, RegisterIndex::RSI) } else { (SegmentRegister::Es, RegisterIndex::RDI) };
-    linear_address(segment, super::string::offset(context.registers, index, string.address_size), context)
-}
-
-#[inline]
-fn linear_address<G: Segments>(segment: SegmentRegister, offset: u64, context: &MmioContext<'_, G>) -> u64 {
-    let long = context.code_size == CodeSize::Bits64;
-    let base = match segment {
-        SegmentRegister::Fs | SegmentRegister::Gs => context.segments.base(segment),
-        _ if long => 0,
-        _ => context.segments.base(segment),
-    };
-    let linear = base.wrapping_add(offset);
-    if long { linear } else { linear & 0xffff_ffff }
+    u32::from(count) & if width == Width::Qword { 63 } else { 31 }
 }
 
 fn bit_number(index: BitIndex, registers: &GuestRegisters) -> i64 {

@@ -62,6 +62,8 @@ pub(crate) enum Pending {
     InterruptWindow,
     /// A nested page fault, of which the VMM may say that it hit a device.
     NestedFault(NestedFault),
+    /// The same of another page that the instruction accesses, which the library found.
+    NestedFaultElsewhere(NestedFault),
 }
 
 /// The state of a guest that does not live in the VMCS or the VMCB.
@@ -152,14 +154,11 @@ impl<S: FrameSource> GuestState<S> {
                 register.write(&mut self.registers, value & width.mask());
                 length
             }
-            Pending::Emulation => match self.emulation.answer(value, &mut self.registers) {
-                Some(length) => length,
-                None => {
-                    self.answer = Some(value);
-                    self.pending = Pending::None;
-                    return Ok(());
-                }
-            },
+            Pending::Emulation => {
+                self.answer = Some(value);
+                self.pending = Pending::None;
+                return Ok(());
+            }
             _ => return Err(Error::BadState("no read waits for a value")),
         };
         self.pending = Pending::None;

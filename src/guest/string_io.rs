@@ -89,7 +89,7 @@ impl StringIo {
         .linear()?;
         let access =
             if self.input { LinearAccess::Write(context.privilege) } else { LinearAccess::Read(context.privilege) };
-        let span = Span::translate(memory, context.paging, linear, self.width, access)?;
+        let span = Span::translate(memory, context.paging, linear, self.width as u8, access)?;
         if self.input {
             span.probe_write(memory)?;
             Ok(Element::In(span))

@@ -248,6 +248,39 @@ impl<S: FrameSource> ExtendedState<S> {
         changed
     }
 
+    /// An XMM register (0 to 15) of a guest that is bound to this CPU. Host interrupts must be off.
+    pub(crate) fn vector(&mut self, number: u8) -> [u8; 16] {
+        self.save_legacy();
+        let mut value = [0; 16];
+        // SAFETY: `vector_place` is 16 bytes within the frame.
+        unsafe { self.vector_place(number).copy_to_nonoverlapping(value.as_mut_ptr(), value.len()) };
+        value
+    }
+
+    /// Sets an XMM register of a guest that is bound to this CPU. Host interrupts must be off.
+    pub(crate) fn set_vector(&mut self, number: u8, value: [u8; 16]) {
+        self.save_legacy();
+        // SAFETY: as in `vector`.
+        unsafe { self.vector_place(number).copy_from_nonoverlapping(value.as_ptr(), value.len()) };
+        if !HOST_USES_SSE {
+            // SAFETY: the region was written by FXSAVE just before, and XMM registers may hold any bits.
+            unsafe { intrinsics::_fxrstor64(self.guest.as_mut_ptr()) };
+        }
+    }
+
+    /// Brings the legacy region up to date. While the guest is bound, nothing else is kept in it.
+    fn save_legacy(&mut self) {
+        if !HOST_USES_SSE {
+            // SAFETY: the area is 4096 bytes and aligned to 16.
+            unsafe { intrinsics::_fxsave64(self.guest.as_mut_ptr()) };
+        }
+    }
+
+    /// SDM volume 1, "FXSAVE Area": XMM0 is at offset 160, and the others follow.
+    fn vector_place(&self, number: u8) -> *mut u8 {
+        self.guest.as_mut_ptr().wrapping_add(160 + 16 * usize::from(number & 15))
+    }
+
     fn choose_switching(&mut self) {
         self.switches_xcr0 = self.guest_osxsave && self.guest_xcr0 != self.host_xcr0;
     }

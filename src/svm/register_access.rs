@@ -213,7 +213,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             let privilege = code.cpu.privilege();
             let access = if write.is_some() { LinearAccess::Write(privilege) } else { LinearAccess::Read(privilege) };
             let memory = &mut code.memory;
-            let span = Span::translate(memory, &code.paging, target.linear()?, Width::Word, access)?;
+            let span = Span::translate(memory, &code.paging, target.linear()?, Width::Word as u8, access)?;
             match write {
                 Some(value) => {
                     span.probe_write(memory)?;

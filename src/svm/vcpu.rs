@@ -376,7 +376,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// device would.
     ///
     /// # Errors
-    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    /// [`Error::BadState`] when the last exit was another; [`Error::NotEmulated`] when the library does not know the
+    /// instruction; [`Error::Unsupported`] when a device was used as code, as a page table or as a stack for an event.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
         self.decode_mmio_with()
     }

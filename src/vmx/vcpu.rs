@@ -476,7 +476,8 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// device would.
     ///
     /// # Errors
-    /// [`Error::BadState`] when the last exit was another; [`Error::Unsupported`] when the instruction cannot be emulated.
+    /// [`Error::BadState`] when the last exit was another; [`Error::NotEmulated`] when the library does not know the
+    /// instruction; [`Error::Unsupported`] when a device was used as code, as a page table or as a stack for an event.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
         self.with_vmcs(Self::decode_mmio_with)
     }

@@ -49,7 +49,7 @@ impl ControlAccess {
                 let modrm = ModRm::parse(operand, prefixes, code)?;
                 let operand = match modrm.rm {
                     RegisterOrMemory::Register(number) => {
-                        WordOperand::Register(RegisterIndex::new(number), operand_width(prefixes, code))
+                        WordOperand::Register(RegisterIndex::new(number), prefixes.operand_width(code))
                     }
                     RegisterOrMemory::Memory(memory) => WordOperand::Memory(memory),
                 };
@@ -64,17 +64,6 @@ impl ControlAccess {
         };
         let length = length.wrapping_add(prefixes.length.into());
         if length > MAX_LENGTH { None } else { Some((access, length as u8)) }
-    }
-}
-
-/// The width of the operand: 32 bits but in 16-bit code, the other of the two with 66, and 64 with REX.W.
-fn operand_width(prefixes: Prefixes, code: CodeSize) -> Width {
-    if prefixes.rex_w() {
-        Width::Qword
-    } else if (code == CodeSize::Bits16) != prefixes.operand_size() {
-        Width::Word
-    } else {
-        Width::Dword
     }
 }
 

@@ -1,11 +1,11 @@
 //! What is left of an instruction once it is decoded: what it does with its memory operand.
 
-use super::{MemoryOperand, Repeat, modrm::RawModRm, prefixes::Prefixes};
+use super::{MemoryOperand, Repeat};
 use crate::{
     exit::Width,
     guest::{
         registers::{GuestRegisters, RegisterIndex},
-        segmentation::{AddressSize, CodeSize, SegmentRegister},
+        segmentation::{AddressSize, SegmentRegister},
     },
     spec::x86::registers::Rflags,
 };
@@ -15,24 +15,14 @@ use crate::{
 pub struct MmioInstruction {
     /// What it does.
     pub operation: Operation,
-    /// The width of its access to memory.
+    /// The width of what it computes with.
     pub width: Width,
+    /// How many bytes of memory it accesses: those of the width, or 16, or two of the width (CMPXCHG8B, CMPXCHG16B).
+    pub size: u8,
     /// Its length in bytes.
     pub length: u8,
-    /// Where its address is, still encoded.
-    pub(super) place: Place,
-    pub(super) prefixes: Prefixes,
-    pub(super) code: CodeSize,
-}
-
-/// The part of an instruction that says what it addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    ModRm(RawModRm),
-    /// The address itself, in as many bytes as the address size says.
-    Direct(u64),
-    /// RSI and RDI.
-    String,
+    /// What it addresses.
+    pub address: Address,
 }
 
 /// How an instruction names its memory.
@@ -60,43 +50,14 @@ impl MmioInstruction {
     pub const EMPTY: Self = Self {
         operation: Operation::StoreString,
         width: Width::Byte,
+        size: 1,
         length: 0,
-        place: Place::String,
-        prefixes: Prefixes::NONE,
-        code: CodeSize::Bits64,
+        address: Address::String(StringAddress {
+            source: SegmentRegister::Ds,
+            address_size: AddressSize::Bits64,
+            repeat: None,
+        }),
     };
-
-    /// What it addresses.
-    pub fn address(&self) -> Address {
-        match self.place {
-            Place::ModRm(raw) => Address::Operand(raw.operand(self.prefixes, self.code)),
-            Place::Direct(address) => {
-                let address_size = self.prefixes.address_size(self.code);
-                Address::Operand(MemoryOperand {
-                    base: None,
-                    index: None,
-                    displacement: (address & address_size.mask()) as i64,
-                    rip_relative: false,
-                    segment: self.data_segment(),
-                    address_size,
-                })
-            }
-            Place::String => Address::String(self.string()),
-        }
-    }
-
-    /// What it addresses if it is a string instruction.
-    pub fn string(&self) -> StringAddress {
-        StringAddress {
-            source: self.data_segment(),
-            address_size: self.prefixes.address_size(self.code),
-            repeat: self.prefixes.repeat(),
-        }
-    }
-
-    fn data_segment(&self) -> SegmentRegister {
-        self.prefixes.segment().unwrap_or(SegmentRegister::Ds)
-    }
 }
 
 /// A general-purpose register, or a part of one.
@@ -175,18 +136,42 @@ pub enum Operation {
     OnRegister(Arithmetic, Register),
     /// INC, DEC, NOT, NEG.
     Unary(Unary),
+    /// The shifts and rotations of one operand.
+    Shift(Shift, Count),
+    /// SHLD, SHRD: bits of the register come in.
+    DoubleShift(DoubleShift, Register, Count),
     /// XCHG.
     Exchange(Register),
     /// XADD.
     ExchangeAdd(Register),
     /// CMPXCHG.
     CompareExchange(Register),
+    /// CMPXCHG8B, CMPXCHG16B.
+    CompareExchangePair,
     /// BT, BTS, BTR, BTC.
     Bit(BitOperation, BitIndex),
     /// SETcc.
     Set(Condition),
     /// CMOVcc.
     ConditionalMove(Condition, Register),
+    /// PUSH from memory.
+    Push,
+    /// POP to memory.
+    Pop,
+    /// An SSE move to the lower part of an XMM register; what is above it in the register becomes zero.
+    LoadVector {
+        /// The register.
+        number: u8,
+        /// Whether an address that is no multiple of 16 raises #GP.
+        aligned: bool,
+    },
+    /// An SSE move of the lower part of an XMM register.
+    StoreVector {
+        /// The register.
+        number: u8,
+        /// As above.
+        aligned: bool,
+    },
     /// MOVS.
     MoveString,
     /// STOS.
@@ -195,6 +180,8 @@ pub enum Operation {
     LoadString,
     /// SCAS.
     ScanString,
+    /// CMPS.
+    CompareString,
 }
 
 impl Operation {
@@ -203,7 +190,11 @@ impl Operation {
         match self {
             Self::OnMemory(arithmetic, _) => !arithmetic.only_compares(),
             Self::Bit(operation, _) => operation != BitOperation::Test,
-            Self::Unary(_) | Self::Exchange(_) | Self::ExchangeAdd(_) | Self::CompareExchange(_) => true,
+            Self::Unary(_)
+            | Self::Exchange(_)
+            | Self::ExchangeAdd(_)
+            | Self::CompareExchange(_)
+            | Self::CompareExchangePair => true,
             _ => false,
         }
     }
@@ -224,20 +215,6 @@ pub enum Arithmetic {
 }
 
 impl Arithmetic {
-    /// By the three bits in an opcode or a ModRM byte.
-    pub(super) const fn from_bits(bits: u8) -> Self {
-        match bits & 7 {
-            0 => Self::Add,
-            1 => Self::Or,
-            2 => Self::AddWithCarry,
-            3 => Self::SubtractWithBorrow,
-            4 => Self::And,
-            5 => Self::Subtract,
-            6 => Self::Xor,
-            _ => Self::Compare,
-        }
-    }
-
     /// Whether the result is dropped.
     pub const fn only_compares(self) -> bool {
         matches!(self, Self::Compare | Self::Test)
@@ -251,6 +228,34 @@ pub enum Unary {
     Decrement,
     Not,
     Negate,
+}
+
+/// The shifts and rotations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shift {
+    RotateLeft,
+    RotateRight,
+    RotateCarryLeft,
+    RotateCarryRight,
+    Left,
+    Right,
+    ArithmeticRight,
+}
+
+/// SHLD and SHRD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoubleShift {
+    Left,
+    Right,
+}
+
+/// By how many bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// A constant.
+    Immediate(u8),
+    /// CL.
+    Cl,
 }
 
 /// What is done to the bit, after it was copied to CF.

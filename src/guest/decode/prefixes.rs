@@ -3,7 +3,10 @@
 //! SDM volume 2A, "Instruction Prefixes" and "REX Prefixes"; APM volume 3, "Instruction Prefixes".
 
 use super::MAX_LENGTH;
-use crate::guest::segmentation::{AddressSize, CodeSize, SegmentRegister};
+use crate::{
+    exit::Width,
+    guest::segmentation::{AddressSize, CodeSize, SegmentRegister},
+};
 
 /// REP, REPE and REPNE. When several stand before an instruction, the last counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,6 @@ pub(super) struct Prefixes {
 
 /// Bits of a REX prefix.
 const REX_W: u8 = 8;
-const REX_R: u8 = 4;
 const REX_X: u8 = 2;
 const REX_B: u8 = 1;
 
@@ -60,12 +62,6 @@ const fn is_prefix(byte: u8, code: CodeSize) -> bool {
 impl Prefixes {
     /// There are none.
     pub const NONE: Self = Self { length: 0, rex: 0, segment: 0, flags: 0 };
-
-    /// Whether an instruction that starts with this byte has any.
-    #[inline(always)]
-    pub const fn start_with(byte: u8, code: CodeSize) -> bool {
-        is_prefix(byte, code)
-    }
 
     /// Reads prefixes up to the first byte that is none.
     pub fn scan(bytes: &[u8], code: CodeSize) -> Self {
@@ -133,12 +129,7 @@ impl Prefixes {
         self.rex & REX_W != 0
     }
 
-    /// What REX.R adds to a register's number.
-    #[inline(always)]
-    pub fn rex_r(self) -> u8 {
-        (self.rex & REX_R) << 1
-    }
-
+    /// What REX.X adds to a register's number.
     #[inline(always)]
     pub fn rex_x(self) -> u8 {
         (self.rex & REX_X) << 2
@@ -147,6 +138,18 @@ impl Prefixes {
     #[inline(always)]
     pub fn rex_b(self) -> u8 {
         (self.rex & REX_B) << 3
+    }
+
+    /// The width of operands that may be 16, 32 or 64 bits wide: 32 but in 16-bit code, the other of the two with 66, and 64 with
+    /// REX.W.
+    pub fn operand_width(self, code: CodeSize) -> Width {
+        if self.rex_w() {
+            Width::Qword
+        } else if (code == CodeSize::Bits16) != self.operand_size() {
+            Width::Word
+        } else {
+            Width::Dword
+        }
     }
 
     /// The size that addresses have: that of the code, or with 67 the next smaller one (for 16 bits, the larger).

@@ -66,10 +66,10 @@ fn devices_at_the_end_of_a_page() {
     guest.set(0x8_0000, &[0x33, 0x22, 0x11]);
     let code = CodeAddress { size: CodeSize::Bits64, linear: 0x5ffd };
     let mut memory = guest.memory();
-    let (mut bytes, mut instruction) = (InstructionBytes::EMPTY, MmioInstruction::EMPTY);
+    let mut bytes = InstructionBytes::EMPTY;
     bytes.fetch_into(&mut memory, &long(), code).unwrap();
     assert_eq!(bytes.as_slice().len(), 3);
-    assert_eq!(bytes.decode_mmio(&mut memory, &long(), code, &mut instruction), Ok(Ok(())));
+    let instruction = bytes.decode_mmio(&mut memory, &long(), code).unwrap().unwrap();
     assert_eq!(instruction, MmioInstruction::decode(bytes.as_slice(), CodeSize::Bits64).unwrap());
     assert_eq!(instruction.length, 6);
 }
