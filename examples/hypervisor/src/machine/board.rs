@@ -44,6 +44,8 @@ pub struct Board {
     pci_address: u32,
     delay: u8,
     next_exchange: u64,
+    /// When something is due; 0: that has to be worked out anew.
+    due: u64,
     /// Set when the guest has ended itself.
     pub end: Option<End>,
 }
@@ -63,12 +65,21 @@ impl Board {
             pci_address: 0,
             delay: 0,
             next_exchange: 0,
+            due: 0,
             end: None,
         }
     }
 
     /// Lets the devices do what is due, and says when something is due again.
+    #[inline]
     pub fn advance(&mut self, now: u64) -> u64 {
+        if now >= self.due {
+            self.due = self.advance_devices(now);
+        }
+        self.due
+    }
+
+    fn advance_devices(&mut self, now: u64) -> u64 {
         if self.pit.take_interrupt(now) {
             // The output is low for a moment, or half a period, and rises.
             self.set_line(TIMER_LINE, false);
@@ -159,7 +170,10 @@ impl Board {
     fn write_byte(&mut self, port: u16, value: u8, now: u64) {
         match port {
             0x20 | 0x21 | 0xA0 | 0xA1 | pic::EDGE_LEVEL | 0x4D1 => self.pics.write(port, value),
-            0x40..=0x43 | pit::SPEAKER_PORT => self.pit.write(port, value, now),
+            0x40..=0x43 | pit::SPEAKER_PORT => {
+                self.pit.write(port, value, now);
+                self.due = 0;
+            }
             rtc::INDEX_PORT | rtc::DATA_PORT => self.rtc.write(port, value),
             0x3F8..=0x3FF => {
                 self.serial.write(port, value);
