@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use crate::image::Image;
 use crate::log::Log;
 use crate::machines::{Emulator, Machine};
-use crate::setup::Emulators;
+use crate::setup::{self, Emulators};
 
 /// What to boot, and where.
 pub struct Boot<'a> {
@@ -98,12 +98,12 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
     fs::create_dir_all(&boot.directory).with_context(|| format!("cannot create {}", boot.directory.display()))?;
     File::create(&serial)?;
     let command_line = format!("{} cpus={}", boot.command_line, boot.cpus);
-    let mut command = match boot.machine.emulator {
+    let command = match boot.machine.emulator {
         Emulator::Bochs => bochs::command(boot, &command_line, emulators)?,
         Emulator::Qemu => qemu::command(boot, &command_line, emulators)?,
     };
     let started = Instant::now();
-    let (end, log) = follow(&mut command, boot, &serial, on_line)?;
+    let (end, log) = follow(&mut bound_to_us(&command), boot, &serial, on_line)?;
     let emulator = boot.machine.emulator;
     let status = match end {
         Followed::TimedOut => Status::TimedOut,
@@ -146,6 +146,28 @@ enum Followed {
     Ended(ExitStatus),
     TimedOut,
     Interrupted,
+}
+
+/// The same command, of a process that ends when the thread does that started it, however that comes about.
+fn bound_to_us(command: &Command) -> Command {
+    let Some(setpriv) = setup::program("setpriv") else {
+        let mut same = Command::new(command.get_program());
+        same.args(command.get_args());
+        return with_environment(same, command);
+    };
+    let mut bound = Command::new(setpriv);
+    bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    with_environment(bound, command)
+}
+
+fn with_environment(mut command: Command, of: &Command) -> Command {
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// Runs the emulator and reads the log while it grows.

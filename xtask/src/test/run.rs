@@ -124,7 +124,16 @@ fn runs(context: &Context) -> Result<Option<String>> {
     ensure!(output.stdout == b"through a pipe\nq", "standard output is {:?}", String::from_utf8_lossy(&output.stdout));
     ensure!(said.contains("io_read"), "no table of exits:\n{said}");
 
-    let mut child = start(&arguments)?;
+    ensure!(ended_by("-TERM", &arguments)? == Some(130), "SIGTERM does not give status 130");
+    if setup::program("setpriv").is_some() {
+        ensure!(ended_by("-KILL", &arguments)?.is_none(), "SIGKILL gives a status");
+    }
+    Ok(None)
+}
+
+/// Sends a signal while a guest runs, sees the emulator go, and gives the status.
+fn ended_by(signal: &str, arguments: &[&OsStr]) -> Result<Option<i32>> {
+    let mut child = start(arguments)?;
     let mut input = child.stdin.take().context("no standard input")?;
     input.write_all(b"x")?;
     let mut echoed = [0];
@@ -132,13 +141,12 @@ fn runs(context: &Context) -> Result<Option<String>> {
     let emulator = children(child.id());
     ensure!(!emulator.is_empty(), "there is no emulator while a guest runs");
     let pid = child.id().to_string();
-    command::run(Command::new("kill").args(["-TERM", &pid]), PATIENCE, &mut |_| {})?;
+    command::run(Command::new("kill").args([signal, &pid]), PATIENCE, &mut |_| {})?;
     let code = command::finish(&mut child, Instant::now() + Duration::from_secs(30))?;
-    ensure!(code == Some(130), "status {code:?} instead of 130 after SIGTERM");
     for pid in emulator {
         gone(pid)?;
     }
-    Ok(None)
+    Ok(code)
 }
 
 fn start(arguments: &[&OsStr]) -> Result<Child> {
@@ -156,7 +164,9 @@ fn children(parent: u32) -> Vec<u32> {
 /// Waits a little for the end of a process.
 fn gone(pid: u32) -> Result<()> {
     for _ in 0..100 {
-        if !Path::new(&format!("/proc/{pid}")).exists() {
+        // One that nobody waits for stays listed, as a zombie.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.rsplit_once(')').is_none_or(|(_, state)| state.trim_start().starts_with('Z')) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(20));
