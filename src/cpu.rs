@@ -24,6 +24,8 @@ pub(crate) struct CpuSlot {
     pub(crate) asid_generation: AtomicU64,
     /// SVM: the next identifier to give out in this generation.
     pub(crate) next_asid: AtomicU32,
+    /// The number of the vCPU that was bound to this CPU last, 0 for none.
+    pub(crate) last_vcpu: AtomicU64,
     /// SVM: the physical address of the VMCB of the vCPU that is bound to this CPU, 0 for none; VMX asks VMPTRST.
     pub(crate) bound: AtomicU64,
 }
@@ -34,6 +36,7 @@ static SLOTS: [CpuSlot; MAX_CPUS] = [const {
         number: AtomicU64::new(0),
         asid_generation: AtomicU64::new(0),
         next_asid: AtomicU32::new(0),
+        last_vcpu: AtomicU64::new(0),
         bound: AtomicU64::new(0),
     }
 }; MAX_CPUS];

@@ -70,6 +70,7 @@ pub use guest::{
     events::Event,
     msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},
+    speculation::SpeculationPolicy,
     state::VcpuConfig,
 };
 pub use handle::VcpuHandle;

@@ -9,7 +9,8 @@ use crate::svm::SvmVcpu;
 use crate::vmx::VmxVcpu;
 use crate::{
     ApicBus, ApicConfig, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
-    RegisterIndex, Result, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit, guest::cpuid::CpuidPolicy,
+    RegisterIndex, Result, SpeculationPolicy, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
+    guest::cpuid::CpuidPolicy,
 };
 
 /// A virtual CPU, on the virtualization that this machine has.
@@ -227,6 +228,17 @@ impl<S: FrameSource> Vcpu<S> {
     /// Makes accesses to these ports exit again.
     pub fn intercept_ports(&mut self, ports: RangeInclusive<u16>) {
         each!(self, vcpu => vcpu.intercept_ports(ports));
+    }
+
+    /// What is done against speculation across the borders of this vCPU. When it is made:
+    /// [`SpeculationPolicy::for_this_cpu`](crate::SpeculationPolicy::for_this_cpu).
+    pub fn speculation_policy(&self) -> SpeculationPolicy {
+        each!(self, vcpu => vcpu.speculation_policy())
+    }
+
+    /// Sets what is done against speculation across the borders of this vCPU.
+    pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
+        each!(self, vcpu => vcpu.set_speculation_policy(policy));
     }
 
     /// The policy that answers the guest's CPUID.

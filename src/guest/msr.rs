@@ -11,6 +11,7 @@ mod switched;
 pub use self::policy::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub(crate) use self::switched::SwitchedMsrs;
+use super::speculation::{Features, SpeculationMsr};
 use crate::spec::{
     Msr, MsrAnswer, MsrRange, MsrRule,
     msr_policy::{MsrHandler, SLOTS},
@@ -46,6 +47,8 @@ pub(crate) enum VendorMsr {
     TscAdjust,
     /// One of the local APIC's: its base, its timer's deadline, those of the x2APIC.
     LocalApic,
+    /// A register that the CPU has for controlling speculation.
+    Speculation(SpeculationMsr),
 }
 
 /// What decides about the registers when a vCPU is made.
@@ -65,6 +68,7 @@ pub(crate) struct MsrState {
     apic_base: u64,
     policy: MsrPolicy,
     values: [u64; SLOTS],
+    speculation: Features,
     /// Which local APIC range the VMM answers, whatever the policy says of unknown registers: an x2APIC register is a device.
     x2apic_to_vmm: bool,
     /// Whether the library emulates a local APIC.
@@ -88,6 +92,7 @@ impl MsrState {
             apic_base: IA32_APIC_BASE_RESET | bits.bits(),
             policy: MsrPolicy::new(config.rules, config.bitmap, unknown, config.rdtscp),
             values,
+            speculation: Features::of_this_cpu(),
             x2apic_to_vmm,
             local_apic: false,
         }
@@ -144,6 +149,7 @@ impl MsrState {
             MsrAnswer::Handler(MsrHandler::Efer) => Answer::Vendor(VendorMsr::Efer),
             MsrAnswer::Handler(MsrHandler::Pat) => Answer::Vendor(VendorMsr::Pat),
             MsrAnswer::Handler(MsrHandler::Tsc) => Answer::Vendor(VendorMsr::Tsc),
+            MsrAnswer::Handler(MsrHandler::Speculation) => self.speculation(msr, false),
             // No variable and no fixed ranges.
             MsrAnswer::Handler(MsrHandler::Mtrr) if msr == IA32_MTRRCAP => Answer::Value(0),
             MsrAnswer::Handler(MsrHandler::Mtrr | MsrHandler::X2apic | MsrHandler::TscDeadline) => self.unknown(msr),
@@ -180,9 +186,16 @@ impl MsrState {
             MsrAnswer::Handler(MsrHandler::Pat) if pat_is_valid(value) => Answer::Vendor(VendorMsr::Pat),
             MsrAnswer::Handler(MsrHandler::Pat) => Answer::Fault,
             MsrAnswer::Handler(MsrHandler::Tsc) => Answer::Vendor(VendorMsr::Tsc),
+            MsrAnswer::Handler(MsrHandler::Speculation) => self.speculation(msr, true),
             MsrAnswer::Handler(MsrHandler::Mtrr | MsrHandler::X2apic | MsrHandler::TscDeadline) => self.unknown(msr),
             MsrAnswer::PassThrough | MsrAnswer::Ask | MsrAnswer::Fault => Answer::Fault,
         }
+    }
+
+    /// A control of speculation, if the CPU has it.
+    fn speculation(&self, msr: Msr, write: bool) -> Answer {
+        let register = self.speculation.register(msr, write);
+        register.map_or(Answer::Fault, |register| Answer::Vendor(VendorMsr::Speculation(register)))
     }
 
     fn value(&self, rule: &MsrRule) -> u64 {

@@ -1,5 +1,7 @@
 //! The part of a vCPU that is the same on both vendors, and how the VMM's answers reach the guest.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use super::{
     control::Offered,
     debug::DebugRegisters,
@@ -22,6 +24,9 @@ use crate::{
     host::{self, HostDebug},
     spec::x86::registers::{Cr4, Dr6, Xcr0},
 };
+
+/// The number of the next vCPU.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// How a vCPU is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +104,8 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) cpu: Option<CpuIndex>,
     /// The same for the letter box.
     pub(crate) cpu_tag: CpuTag,
+    /// Which vCPU this is: no other has or had the number.
+    pub(crate) number: u64,
     /// The root of the nested page table.
     pub(crate) nested_root: Option<u64>,
 }
@@ -132,8 +139,15 @@ impl<S: FrameSource> GuestState<S> {
             skip: 0,
             cpu: None,
             cpu_tag: CpuTag::default(),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             nested_root: None,
         })
+    }
+
+    /// At bind: what has to happen when another vCPU was here before.
+    pub(crate) fn take_over(&mut self, cpu: CpuIndex) {
+        let last = cpu.slot().last_vcpu.swap(self.number, Ordering::Relaxed);
+        self.xstate.edges.change_vcpu(last == self.number);
     }
 
     /// The VMM's value for a read.

@@ -16,11 +16,10 @@ use core::arch::x86_64 as intrinsics;
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
-    host,
+    guest::edges::Edges,
     spec::x86::{
         cpuid::CpuidLeaf,
-        msrs::IA32_XSS,
-        registers::{CpuidDSub1Eax, Cr4, Xcr0},
+        registers::{Cr4, Xcr0},
     },
 };
 
@@ -58,20 +57,8 @@ pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
     /// Whether the edges of `run` have to switch XCR0.
     switches_xcr0: bool,
     /// What else they have to switch.
-    edges: Edges,
+    pub(crate) edges: Edges,
     host_control: HostControl,
-}
-
-/// Registers that the edges of `run` switch on few hosts.
-#[derive(Clone, Copy, Default)]
-struct Edges {
-    /// Whether there is any.
-    any: bool,
-    /// The host uses protection keys: the guest's PKRU, while the host's is in the CPU.
-    pkru: Option<u32>,
-    host_pkru: u32,
-    /// The host's IA32_XSS, if it is not 0 as the guest's.
-    host_xss: u64,
 }
 
 /// What the calling convention wants preserved of the host's floating-point state.
@@ -92,7 +79,7 @@ impl<S: FrameSource> ExtendedState<S> {
             host_xcr0: Xcr0::X87,
             guest_osxsave: false,
             switches_xcr0: false,
-            edges: Edges::default(),
+            edges: Edges::new(),
             host_control: HostControl { mxcsr: DEFAULT_MXCSR, fcw: DEFAULT_FCW },
         };
         state.reset();
@@ -144,15 +131,8 @@ impl<S: FrameSource> ExtendedState<S> {
             intrinsics::_xrstor64(self.guest.as_mut_ptr(), self.available.bits());
             write_xcr0(self.host_xcr0);
         }
-        self.edges = Edges::of_host(self.available);
-        if let Some(guest) = &mut self.edges.pkru {
-            // SAFETY: the host has CR4.PKE set. Until `run` its own accesses go by its own PKRU.
-            unsafe {
-                *guest = read_pkru();
-                self.edges.host_pkru = saved_pkru(self.host.as_mut_ptr());
-                write_pkru(self.edges.host_pkru);
-            }
-        }
+        // SAFETY: the frame holds what was saved above with the same components, of which the CPU's registers have the guest's.
+        unsafe { self.edges.arrive(self.available, self.host.as_mut_ptr()) };
     }
 
     /// Gives the extended registers back to the host. Host interrupts must be off.
@@ -172,9 +152,7 @@ impl<S: FrameSource> ExtendedState<S> {
         }
         // SAFETY: as in `load_guest`; the host's area was written by XSAVE with the same mask.
         unsafe {
-            if let Some(guest) = self.edges.pkru {
-                write_pkru(guest);
-            }
+            self.edges.depart();
             write_xcr0(self.available);
             intrinsics::_xsave64(self.guest.as_mut_ptr(), self.available.bits());
             intrinsics::_xrstor64(self.host.as_mut_ptr(), self.available.bits());
@@ -192,7 +170,7 @@ impl<S: FrameSource> ExtendedState<S> {
             // SAFETY: the value was checked against `available` when the guest set it.
             unsafe { write_xcr0(self.guest_xcr0) };
         }
-        if self.edges.any {
+        if self.edges.any() {
             self.edges.enter();
         }
     }
@@ -200,7 +178,7 @@ impl<S: FrameSource> ExtendedState<S> {
     /// At the end of `run`.
     #[inline]
     pub(crate) fn leave_run(&mut self) {
-        if self.edges.any {
+        if self.edges.any() {
             self.edges.leave();
         }
         if HOST_USES_SSE {
@@ -286,48 +264,6 @@ impl<S: FrameSource> ExtendedState<S> {
     }
 }
 
-impl Edges {
-    /// What this host makes necessary.
-    fn of_host(available: Xcr0) -> Self {
-        let pkru = (available.contains(Xcr0::PKRU) && crate::host::cr4().contains(Cr4::PKE)).then_some(0);
-        let one = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, 1);
-        let xsaves = CpuidDSub1Eax::from_bits(one.eax).contains(CpuidDSub1Eax::XSAVES);
-        // SAFETY: a CPU with XSAVES has the register.
-        let host_xss = if xsaves { unsafe { host::rdmsr(IA32_XSS) } } else { 0 };
-        Self { any: pkru.is_some() || host_xss != 0, pkru, host_pkru: 0, host_xss }
-    }
-
-    #[cold]
-    fn enter(&mut self) {
-        if let Some(guest) = self.pkru {
-            // SAFETY: the host has CR4.PKE set.
-            unsafe {
-                self.host_pkru = read_pkru();
-                write_pkru(guest);
-            }
-        }
-        if self.host_xss != 0 {
-            // SAFETY: the register is there; with interrupts off nothing of the host uses XSAVES until `leave`.
-            unsafe { host::wrmsr(IA32_XSS, 0) };
-        }
-    }
-
-    #[cold]
-    fn leave(&mut self) {
-        if let Some(guest) = &mut self.pkru {
-            // SAFETY: as above; what is loaded is the host's own.
-            unsafe {
-                *guest = read_pkru();
-                write_pkru(self.host_pkru);
-            }
-        }
-        if self.host_xss != 0 {
-            // SAFETY: the host's own value.
-            unsafe { host::wrmsr(IA32_XSS, self.host_xss) };
-        }
-    }
-}
-
 impl HostControl {
     #[inline(always)]
     fn read(&mut self) {
@@ -371,40 +307,6 @@ fn available() -> Xcr0 {
         }
     }
     fitting
-}
-
-/// PKRU in an XSAVE area that holds it in the standard format.
-///
-/// # Safety
-/// The area must be a frame that XSAVE has written, and the CPU have protection keys.
-unsafe fn saved_pkru(area: *const u8) -> u32 {
-    let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, Xcr0::PKRU.bits().trailing_zeros());
-    // SAFETY: `available` has made sure that the component lies in the frame. Bit 9 of XSTATE_BV, at offset 512, is 0 when it
-    // has its initial value, 0.
-    unsafe {
-        let present = area.add(512).cast::<u64>().read() & Xcr0::PKRU.bits() != 0;
-        if present { area.add(place.ebx as usize & 0xffc).cast::<u32>().read() } else { 0 }
-    }
-}
-
-/// # Safety
-/// CR4.PKE must be 1.
-unsafe fn read_pkru() -> u32 {
-    let value;
-    // SAFETY: the caller's promise; it reads a register.
-    unsafe {
-        core::arch::asm!("rdpkru", in("ecx") 0, out("eax") value, out("edx") _, options(nomem, nostack, preserves_flags));
-    }
-    value
-}
-
-/// # Safety
-/// CR4.PKE must be 1, and the host must get by with the value until its own is back.
-unsafe fn write_pkru(value: u32) {
-    // SAFETY: the caller's promise. It is no `nomem`: accesses must not move across it.
-    unsafe {
-        core::arch::asm!("wrpkru", in("ecx") 0, in("edx") 0, in("eax") value, options(nostack, preserves_flags));
-    }
 }
 
 fn read_xcr0() -> Xcr0 {

@@ -310,6 +310,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 Ok(value) => value,
                 Err(Fault) => return self.raise(Event::general_protection()),
             },
+            Answer::Vendor(VendorMsr::Speculation(register)) => self.guest.xstate.edges.read_msr(register),
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length };
@@ -334,6 +335,11 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Vendor(VendorMsr::Tsc) => {
                 self.guest.tsc.write(value, host::timestamp());
                 self.write_tsc_offset();
+            }
+            Answer::Vendor(VendorMsr::Speculation(register)) => {
+                if !self.guest.xstate.edges.write_msr(register, value) {
+                    return self.raise(Event::general_protection());
+                }
             }
             Answer::Vendor(VendorMsr::TscAdjust) => {
                 self.guest.tsc.write_adjust(value);

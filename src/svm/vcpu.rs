@@ -23,6 +23,7 @@ use crate::{
         events::Event,
         msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
         registers::{GuestRegisters, StartState, SystemRegisters},
+        speculation::SpeculationPolicy,
         state::GuestState,
     },
     host::{InterruptsOff, rdmsr},
@@ -201,6 +202,16 @@ impl<S: FrameSource> SvmVcpu<S> {
         Ok(())
     }
 
+    /// What is done against speculation across the borders of this vCPU.
+    pub fn speculation_policy(&self) -> SpeculationPolicy {
+        self.guest.xstate.edges.policy()
+    }
+
+    /// Sets what is done against speculation across the borders of this vCPU. SVM needs no flush of the L1 cache.
+    pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
+        self.guest.xstate.edges.set_policy(policy);
+    }
+
     /// The policy that answers the guest's CPUID.
     pub fn cpuid(&self) -> &CpuidPolicy {
         &self.cpuid
@@ -297,6 +308,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         // While it is bound no other vCPU runs here, so its identifier stays valid.
         self.forget |= !self.asid.is_valid_on(cpu);
         self.tsc_arrives();
+        self.guest.take_over(cpu);
         self.guest.xstate.load_guest();
         self.msrs.load();
         self.guest.cpu = Some(cpu);

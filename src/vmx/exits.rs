@@ -195,6 +195,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             VendorMsr::TscAdjust => self.guest.tsc.adjust(),
             // Answered before.
             VendorMsr::LocalApic => 0,
+            VendorMsr::Speculation(register) => self.guest.xstate.edges.read_msr(register),
         }
     }
 
@@ -216,6 +217,11 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Vendor(VendorMsr::Tsc) => {
                 self.guest.tsc.write(value, host::timestamp());
                 self.write_tsc_offset(vmcs);
+            }
+            Answer::Vendor(VendorMsr::Speculation(register)) => {
+                if !self.guest.xstate.edges.write_msr(register, value) {
+                    return self.raise(Event::general_protection());
+                }
             }
             Answer::Vendor(VendorMsr::TscAdjust) => {
                 self.guest.tsc.write_adjust(value);

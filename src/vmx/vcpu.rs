@@ -18,6 +18,7 @@ use crate::{
         events::Event,
         msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
         registers::{GuestRegisters, RegisterIndex, StartState, SystemRegisters},
+        speculation::SpeculationPolicy,
         state::GuestState,
     },
     host::{self, InterruptsOff},
@@ -227,6 +228,16 @@ impl<S: FrameSource> VmxVcpu<S> {
         Ok(())
     }
 
+    /// What is done against speculation across the borders of this vCPU.
+    pub fn speculation_policy(&self) -> SpeculationPolicy {
+        self.guest.xstate.edges.policy()
+    }
+
+    /// Sets what is done against speculation across the borders of this vCPU.
+    pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
+        self.guest.xstate.edges.set_policy(policy);
+    }
+
     /// The policy that answers the guest's CPUID.
     pub fn cpuid(&self) -> &CpuidPolicy {
         &self.cpuid
@@ -321,6 +332,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             unsafe { instructions::vmclear(self.region.address()) }?;
             return Err(error);
         }
+        self.guest.take_over(cpu);
         self.guest.xstate.load_guest();
         self.msrs.load();
         self.guest.cpu = Some(cpu);

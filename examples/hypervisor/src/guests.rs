@@ -36,6 +36,7 @@ global_asm!(
     include_str!("../guests/tsc.S"),
     include_str!("../guests/vectors.S"),
     include_str!("../guests/local_apic.S"),
+    include_str!("../guests/speculation.S"),
     include_str!("../guests/bench.S"),
     "    .balign 16",
     "    .globl guests_end",
@@ -133,6 +134,7 @@ guests! {
     protection_keys, "guest_protection_keys", Long;
     local_apic, "guest_local_apic", Long;
     x2apic, "guest_x2apic", Long;
+    speculation, "guest_speculation", Long;
     bench_cpuid, "guest_bench_cpuid", Long;
     bench_rdmsr, "guest_bench_rdmsr", Long;
     bench_out, "guest_bench_out", Long;

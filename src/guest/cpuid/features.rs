@@ -169,7 +169,15 @@ impl Features<'_> {
             | Cpuid7Edx::AVX512_4FMAPS
             | Cpuid7Edx::AVX512_VP2INTERSECT
             | Cpuid7Edx::AVX512_FP16;
-        let mut shown = avx_512 | Cpuid7Edx::FAST_SHORT_REP_MOV | Cpuid7Edx::MD_CLEAR | Cpuid7Edx::SERIALIZE;
+        let mut shown = avx_512
+            | Cpuid7Edx::FAST_SHORT_REP_MOV
+            | Cpuid7Edx::MD_CLEAR
+            | Cpuid7Edx::SERIALIZE
+            | Cpuid7Edx::IBRS_IBPB
+            | Cpuid7Edx::STIBP
+            | Cpuid7Edx::L1D_FLUSH
+            | Cpuid7Edx::ARCH_CAPABILITIES
+            | Cpuid7Edx::SSBD;
         needs!(shown, self.avx_512() => avx_512);
         host & shown.bits()
     }
@@ -247,7 +255,13 @@ pub(super) fn leaf_8000_0007_edx(host: u32) -> u32 {
 }
 
 pub(super) fn leaf_8000_0008_ebx(host: u32) -> u32 {
-    let shown = Cpuid80000008Ebx::CLZERO | Cpuid80000008Ebx::RSTR_FP_ERR_PTRS | Cpuid80000008Ebx::SSBD_NOT_REQUIRED;
+    let shown = Cpuid80000008Ebx::CLZERO
+        | Cpuid80000008Ebx::RSTR_FP_ERR_PTRS
+        | Cpuid80000008Ebx::SSBD_NOT_REQUIRED
+        | Cpuid80000008Ebx::IBPB
+        | Cpuid80000008Ebx::IBRS
+        | Cpuid80000008Ebx::STIBP
+        | Cpuid80000008Ebx::SSBD;
     host & shown.bits()
 }
 

@@ -22,6 +22,7 @@ mod memory;
 mod misuse;
 mod multiprocessor;
 mod policies;
+mod speculation;
 mod tsc;
 
 use alloc::format;
@@ -90,6 +91,7 @@ scenarios! {
     invalid_opcode = alone::invalid_opcode();
     policies = policies::policies();
     xsetbv = alone::xsetbv();
+    speculation = speculation::speculation();
     tsc = tsc::tsc();
     tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();

@@ -60,6 +60,7 @@ roots! {
     root_set_system(vcpu, system: &SystemRegisters) -> Result = vcpu.set_system(system);
     root_inject_interrupt(vcpu, vector: u8) -> () = vcpu.inject_interrupt(vector);
     root_request_interrupt_window(vcpu) -> () = vcpu.request_interrupt_window();
+    root_set_speculation_policy(vcpu) -> () = vcpu.set_speculation_policy(vcpu.speculation_policy());
     root_tsc(vcpu) -> u64 = vcpu.tsc();
     root_set_tsc_offset(vcpu, offset: u64) -> Result = vcpu.set_tsc_offset(offset);
     root_set_tsc_frequency(vcpu, guest: u64, host: u64) -> Result = vcpu.set_tsc_frequency(guest, host);
