@@ -238,7 +238,7 @@ impl MmioEmulation {
                         return Ok(MmioStep::Write { gpa, width, data: u64::from_le_bytes(bytes) });
                     }
                     memory.write(gpa, bytes.get(..width.bytes()).unwrap_or(&[]))?;
-                    self.done += width as u8;
+                    self.done = self.done.wrapping_add(width as u8);
                 }
             }
         }
@@ -252,7 +252,7 @@ impl MmioEmulation {
         if let Some(place) = self.values.get_mut(usize::from(number)).and_then(|v| v.get_mut(self.done.into()..)) {
             copy(place, &value.to_le_bytes(), width);
         }
-        self.done += width as u8;
+        self.done = self.done.wrapping_add(width as u8);
     }
 
     /// Goes on behind an [`MmioStep::Write`].
@@ -260,7 +260,7 @@ impl MmioEmulation {
         if let (Phase::Write, Some(operand)) = (self.phase, self.operands.write)
             && let Some((_, width, _)) = operand.span.piece(self.done)
         {
-            self.done += width as u8;
+            self.done = self.done.wrapping_add(width as u8);
         }
     }
 
@@ -326,7 +326,7 @@ impl MmioEmulation {
                 return;
             }
             Operation::Bit(op, index) => {
-                let bit = 1 << (bit_number(index, registers) & (width.bytes() as i64 * 8 - 1));
+                let bit = 1_u64.wrapping_shl((bit_number(index, registers) & (width.bytes() as i64 * 8 - 1)) as u32);
                 let mut flags = rflags;
                 flags.set(Rflags::CF, value & bit != 0);
                 let result = match op {
@@ -366,10 +366,9 @@ impl MmioEmulation {
         self.rflags.set(Rflags::ZF, equal);
         self.result = self.values[0];
         if equal {
-            let half = self.instruction.width.bytes();
-            let (first, second) = self.result.split_at_mut(half);
-            copy(first, &registers.rbx.to_le_bytes(), self.instruction.width);
-            copy(second, &registers.rcx.to_le_bytes(), self.instruction.width);
+            let width = self.instruction.width;
+            copy(&mut self.result, &registers.rbx.to_le_bytes(), width);
+            copy(self.result.get_mut(width.bytes()..).unwrap_or_default(), &registers.rcx.to_le_bytes(), width);
         }
     }
 

@@ -277,7 +277,7 @@ impl MmioInstruction {
             Err(DecodeError::NotLockable) if !prefixes.lock() => return Err(DecodeError::Unsupported),
             decoded => decoded?,
         };
-        decoded.length += dropped;
+        decoded.length = decoded.length.wrapping_add(dropped);
         let opcode =
             bytes.get(prefixes.length.into()..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
         decoded.mend(opcode, prefixes, code);
@@ -298,7 +298,7 @@ fn without_void_rex(bytes: &[u8], prefixes: Prefixes, code: CodeSize) -> ([u8; M
     for (index, byte) in bytes.iter().enumerate() {
         let is_void = code == CodeSize::Bits64 && byte & 0xf0 == 0x40 && index + 1 < usize::from(prefixes.length);
         if is_void {
-            dropped += 1;
+            dropped = u8::wrapping_add(dropped, 1);
         } else if let Some(place) = free.next() {
             *place = *byte;
         }

@@ -80,9 +80,9 @@ pub(super) fn shift(op: Shift, value: u64, count: u32, width: Width, rflags: Rfl
             shifted_flags(result, signed >> (count - 1) & 1 != 0, |_| false, width, rflags)
         }
         Shift::RotateLeft | Shift::RotateRight => {
-            let by = count % bits;
-            let left = if op == Shift::RotateLeft { by } else { bits - by };
-            let result = (wide << left | wide >> (bits - left)) as u64 & width.mask();
+            let by = count & (bits - 1);
+            let left = if op == Shift::RotateLeft { by } else { bits.wrapping_sub(by) };
+            let result = (wide.wrapping_shl(left) | wide.wrapping_shr(bits.wrapping_sub(left))) as u64 & width.mask();
             if op == Shift::RotateLeft {
                 let carry = result & 1 != 0;
                 (result, rotated_flags(carry, top(result) != carry, rflags))
@@ -96,9 +96,9 @@ pub(super) fn shift(op: Shift, value: u64, count: u32, width: Width, rflags: Rfl
             if by == 0 {
                 return (value, rflags);
             }
-            let left = if op == Shift::RotateCarryLeft { by } else { all - by };
+            let left = if op == Shift::RotateCarryLeft { by } else { all.wrapping_sub(by) };
             let ring = u128::from(carry) << bits | wide;
-            let turned = ring << left | ring >> (all - left);
+            let turned = ring.wrapping_shl(left) | ring.wrapping_shr(all.wrapping_sub(left));
             let result = turned as u64 & width.mask();
             let carry = turned >> bits & 1 != 0;
             let overflow =
