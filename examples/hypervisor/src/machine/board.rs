@@ -180,9 +180,8 @@ impl Board {
                 self.update_serial();
             }
             acpi::FIRST_PORT..=acpi::LAST_PORT => {
-                if self.power.write(port, value) {
-                    self.end = Some(End::PowerOff);
-                }
+                let off = self.power.write(port, value);
+                self.end = self.end.take().or(off.then_some(End::PowerOff));
             }
             DELAY_PORT => self.delay = value,
             KEYBOARD_COMMAND if value == PULSE_RESET => self.end = Some(End::Reset),

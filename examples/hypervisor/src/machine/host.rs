@@ -23,13 +23,14 @@ struct Timer {
 }
 
 /// The only one.
-pub static HOST: Host = Host { timers: [const { Timer::IDLE }; MAX_CPUS] };
+pub static HOST: Host = Host { timers: [const { Timer::idle() }; MAX_CPUS] };
 
 const NEVER: u64 = u64::MAX;
 
 impl Timer {
-    const IDLE: Self =
-        Self { vcpu: AtomicU64::new(NEVER), devices: AtomicU64::new(NEVER), armed: AtomicU64::new(NEVER) };
+    const fn idle() -> Self {
+        Self { vcpu: AtomicU64::new(NEVER), devices: AtomicU64::new(NEVER), armed: AtomicU64::new(NEVER) }
+    }
 
     fn arm(&self) {
         let due = self.vcpu.load(Ordering::Relaxed).min(self.devices.load(Ordering::Relaxed));

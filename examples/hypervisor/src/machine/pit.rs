@@ -213,7 +213,7 @@ impl Pit {
         match port {
             SPEAKER_PORT => {
                 // The refresh bit toggles about every 15 us.
-                let refresh = if now / 18 & 1 != 0 { REFRESH } else { 0 };
+                let refresh = if (now / 18) & 1 != 0 { REFRESH } else { 0 };
                 let output = if self.channels[2].output(now) { OUTPUT_2 } else { 0 };
                 self.speaker | refresh | output
             }
