@@ -240,6 +240,10 @@ impl Adapter {
                 let code = if failure.code != 0 { failure.code } else { failure.instruction_error.into() };
                 AxVCpuExitReason::FailEntry { hardware_entry_failure_reason: code }
             }
+            VmExit::NestedMisconfiguration(what) => {
+                log::error!("x86_vcpu: {what}");
+                return Err(AxError::BadState);
+            }
             VmExit::Unhandled(what) => {
                 log::warn!("x86_vcpu: no answer to {what:?}");
                 return Err(AxError::Unsupported);

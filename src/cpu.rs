@@ -105,6 +105,15 @@ pub(crate) fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     [found.eax, found.ebx, found.ecx, found.edx]
 }
 
+/// How many bits physical addresses have on this CPU.
+pub(crate) fn physical_bits() -> u8 {
+    /// What CPUs have that do not say.
+    const SMALLEST: u8 = 36;
+    raw_cpuid::CpuId::new()
+        .get_processor_capacity_feature_info()
+        .map_or(SMALLEST, |capacity| capacity.physical_address_bits())
+}
+
 /// The APIC id of this CPU, plus one so that 0 can mean "none".
 fn current_apic_id() -> u64 {
     let [_, logical_processors, _, x2apic_id] = cpuid(CpuidLeaf::TOPOLOGY.0, 0);

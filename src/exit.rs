@@ -1,6 +1,9 @@
 //! What the guest did that the VMM has to answer: the same words for VMX and SVM.
 
-use crate::guest::{apic::ApicMessage, registers::RegisterIndex};
+use crate::{
+    guest::{apic::ApicMessage, registers::RegisterIndex},
+    nested::{Misconfiguration, Permissions},
+};
 
 /// How many bytes an access moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +68,20 @@ pub struct NestedFault {
     pub present: bool,
     /// Whether the access was the CPU's walk of the guest's page tables, and not the final access.
     pub table_walk: bool,
+}
+
+/// What a CPU says of the access behind a [`NestedFault`] beside that: see
+/// [`nested_fault_details`](crate::Vcpu::nested_fault_details). `None`: it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NestedFaultDetails {
+    /// The access was made with user privilege (by the guest's paging). VMX: with advanced VM-exit information.
+    pub user: Option<bool>,
+    /// The guest's paging lets the page be written. VMX with advanced VM-exit information.
+    pub guest_writable: Option<bool>,
+    /// The guest's paging lets the page be executed. As above.
+    pub guest_executable: Option<bool>,
+    /// The nested page table let the page be read, written and executed. VMX.
+    pub permissions: Option<Permissions>,
 }
 
 /// Why a VM entry did not happen. The guest did not run, and its state is as it was set.
@@ -154,6 +171,9 @@ pub enum VmExit {
     /// asks for the access with [`decode_mmio`](crate::Vcpu::decode_mmio). That may answer with another fault, of another
     /// page which the same instruction accesses.
     NestedPageFault(NestedFault),
+    /// The CPU met an entry of the nested page table that no CPU accepts: the table is wrong. VMX: EPT misconfiguration; SVM: a
+    /// nested page fault with RSV. Running the guest again meets it again, until the table is mended.
+    NestedMisconfiguration(Misconfiguration),
     /// VMCALL on VMX, VMMCALL on SVM (the other one is #UD, as on hardware). The next run goes on behind it. The arguments are
     /// [`hypercall_arguments`](crate::Vcpu::hypercall_arguments), and
     /// [`set_return_value`](crate::Vcpu::set_return_value) sets RAX.

@@ -104,6 +104,14 @@ impl<S: FrameSource> PhysFrame<S> {
         Ok(frame)
     }
 
+    /// Owns a frame again whose value was forgotten. The caller's promise: `paddr` is that of such a frame, and nobody else owns
+    /// it.
+    pub(crate) fn adopt(paddr: PhysAddr) -> Self {
+        // `alloc` has refused frames without an address.
+        let virt = NonNull::new(S::phys_to_virt(paddr).as_mut_ptr()).unwrap_or(NonNull::dangling());
+        Self { paddr, virt, _source: PhantomData }
+    }
+
     /// The physical address of its first byte.
     pub fn start_paddr(&self) -> PhysAddr {
         self.paddr

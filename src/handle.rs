@@ -19,6 +19,9 @@ pub(crate) struct Mailbox {
     interrupts: [AtomicU64; 4],
     /// For each of them, whether it is triggered by level.
     levels: [AtomicU64; 4],
+    /// How often the vCPU was asked to forget its nested translations, and the last of these requests that it has answered.
+    forget: AtomicU64,
+    forgotten: AtomicU64,
 }
 
 impl Mailbox {
@@ -30,6 +33,7 @@ impl Mailbox {
     const START_UP: u32 = 1 << 4;
     const START_VECTOR: u32 = 8;
     const START: u32 = Self::START_UP | 0xff << Self::START_VECTOR;
+    const FORGET: u32 = 1 << 31;
 }
 
 /// A handle to a vCPU for other CPUs and threads; it keeps working (to no effect) when the vCPU is gone.
@@ -62,7 +66,13 @@ pub(crate) struct Mail {
     pub interrupts: [u64; 4],
     /// Those of them that are triggered by level.
     pub levels: [u64; 4],
+    /// The nested page table has changed: what to answer to whoever changed it.
+    pub forget: Option<Forget>,
 }
+
+/// A request to a vCPU to forget its nested translations: see [`VcpuHandle::forget_nested_translations`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Forget(u64);
 
 impl<S: FrameSource> VcpuHandle<S> {
     pub(crate) fn new() -> Result<Self> {
@@ -132,6 +142,36 @@ impl<S: FrameSource> VcpuHandle<S> {
         self.flag(Mailbox::EXIT);
     }
 
+    /// Asks the vCPU to forget what its CPU derived from the nested page table, after something was taken away from it. To be
+    /// called once the table is changed; the caller then interrupts the CPU that [`running_on`](Self::running_on) names, and waits
+    /// until [`has_forgotten`](Self::has_forgotten), before the memory that was mapped is used for anything else. A running
+    /// guest goes on at once, without an exit to its VMM.
+    pub fn forget_nested_translations(&self) -> Forget {
+        let mailbox = &*self.mailbox;
+        let request = mailbox.forget.fetch_add(1, Ordering::SeqCst) + 1;
+        mailbox.flags.fetch_or(Mailbox::FORGET, Ordering::SeqCst);
+        Forget(request)
+    }
+
+    /// Whether the vCPU cannot use any more what it knew at that request: it has answered it, or it is not in `run`, which
+    /// looks for requests before it enters the guest.
+    pub fn has_forgotten(&self, request: Forget) -> bool {
+        // As in `running_on`: a vCPU that is seen outside sees the request when it comes in.
+        let mailbox = &*self.mailbox;
+        mailbox.running_on.load(Ordering::SeqCst) == 0 || mailbox.forgotten.load(Ordering::SeqCst) >= request.0
+    }
+
+    /// The request was read where it cannot be answered: it comes again.
+    #[cold]
+    pub(crate) fn put_off_forgetting(&self) {
+        self.mailbox.flags.fetch_or(Mailbox::FORGET, Ordering::SeqCst);
+    }
+
+    /// The answer to a request.
+    pub(crate) fn forgotten(&self, request: Forget) {
+        self.mailbox.forgotten.store(request.0, Ordering::SeqCst);
+    }
+
     /// The embedder's number of the CPU on which the vCPU is inside `run`, if it is.
     pub fn running_on(&self) -> Option<usize> {
         // Sequentially consistent, as the other side's store: either the caller sees the CPU here and interrupts it, or
@@ -187,6 +227,10 @@ impl<S: FrameSource> VcpuHandle<S> {
             for ((taken, word), sent) in mail.levels.iter_mut().zip(&self.mailbox.levels).zip(&mail.interrupts) {
                 *taken = word.load(Ordering::Relaxed) & sent;
             }
+        }
+        if flags & Mailbox::FORGET != 0 {
+            // Whoever has counted itself has changed the table before.
+            mail.forget = Some(Forget(self.mailbox.forget.load(Ordering::SeqCst)));
         }
         mail
     }

@@ -61,7 +61,7 @@ pub use axvcpu::{VmxArchPerCpuState, VmxArchVCpu};
 pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
 pub use error::{Error, NotEmulated, Result, VmxInstruction};
-pub use exit::{Access, EntryFailure, NestedFault, Unhandled, VmExit, Width};
+pub use exit::{Access, EntryFailure, NestedFault, NestedFaultDetails, Unhandled, VmExit, Width};
 #[cfg(feature = "amd")]
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
@@ -73,9 +73,9 @@ pub use guest::{
     speculation::SpeculationPolicy,
     state::VcpuConfig,
 };
-pub use handle::VcpuHandle;
+pub use handle::{Forget, VcpuHandle};
 #[cfg(any(feature = "vmx", feature = "amd"))]
-pub use percpu::{PerCpu, has_hardware_support, nested_format};
+pub use percpu::{PerCpu, has_hardware_support, nested_capabilities, nested_format};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;
 

@@ -4,7 +4,10 @@
 use crate::svm::SvmPerCpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxPerCpu;
-use crate::{Error, FrameSource, HostFrames, Result, nested::NestedFormat};
+use crate::{
+    Error, FrameSource, HostFrames, Result,
+    nested::{NestedCapabilities, NestedFormat},
+};
 
 /// Whether this CPU has a kind of virtualization that this build supports.
 pub fn has_hardware_support() -> bool {
@@ -32,6 +35,23 @@ pub fn nested_format() -> Result<NestedFormat> {
     #[cfg(feature = "amd")]
     if crate::svm::has_hardware_support() {
         return Ok(NestedFormat::Npt);
+    }
+    Err(NO_SUPPORT)
+}
+
+/// What nested page tables may say on this machine: more than their format does.
+///
+/// # Errors
+/// [`Error::Unsupported`] when there is no virtualization that this build supports; [`Error::BadState`] on Intel before the first
+/// CPU is enabled.
+pub fn nested_capabilities() -> Result<NestedCapabilities> {
+    #[cfg(feature = "vmx")]
+    if crate::vmx::has_hardware_support() {
+        return Ok(crate::vmx::nested_capabilities(crate::vmx::Capabilities::get()?));
+    }
+    #[cfg(feature = "amd")]
+    if crate::svm::has_hardware_support() {
+        return Ok(crate::svm::nested_capabilities());
     }
     Err(NO_SUPPORT)
 }

@@ -9,8 +9,10 @@ use crate::svm::SvmVcpu;
 use crate::vmx::VmxVcpu;
 use crate::{
     ApicBus, ApicConfig, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
-    RegisterIndex, Result, SpeculationPolicy, StartState, SystemRegisters, VcpuConfig, VcpuHandle, VmExit,
+    NestedFaultDetails, RegisterIndex, Result, SpeculationPolicy, StartState, SystemRegisters, VcpuConfig, VcpuHandle,
+    VmExit,
     guest::cpuid::CpuidPolicy,
+    nested::{DirtyLog, NestedTable},
 };
 
 /// A virtual CPU, on the virtualization that this machine has.
@@ -122,8 +124,40 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => unsafe { vcpu.set_nested_root(root) })
     }
 
+    /// Uses a nested page table, with what this CPU can do in it: where it sets accessed and dirty flags, it will.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when it has the other vendor's format.
+    ///
+    /// # Safety
+    /// As for [`set_nested_root`](Self::set_nested_root). The table stays until another root is set or the vCPU is dropped.
+    pub unsafe fn set_nested_table(&mut self, table: &NestedTable<S>) -> Result {
+        // SAFETY: the caller's promise.
+        each!(self, vcpu => unsafe { vcpu.set_nested_table(table) })
+    }
+
+    /// Marks what the guest writes in this log, or in none any more. Every vCPU that uses the table has to do so before
+    /// [`start_dirty_log`](NestedTable::start_dirty_log), and may stop only after
+    /// [`stop_dirty_log`](NestedTable::stop_dirty_log).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] when this CPU cannot log in the way that the log is made for; [`Error::BadState`] when that needs
+    /// [`set_nested_table`](Self::set_nested_table) before, and when the vCPU is bound to another CPU; [`Error::NoMemory`].
+    pub fn set_dirty_log(&mut self, log: Option<&DirtyLog<S>>) -> Result {
+        each!(self, vcpu => vcpu.set_dirty_log(log))
+    }
+
+    /// What the CPU said of the access of the last [`VmExit::NestedPageFault`] beside what the exit has.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] when the last exit was another, or this CPU is not the one that the vCPU is bound to.
+    pub fn nested_fault_details(&mut self) -> Result<NestedFaultDetails> {
+        each!(self, vcpu => vcpu.nested_fault_details())
+    }
+
     /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
-    /// what it derived from them. Adding entries needs no call.
+    /// what it derived from them. Adding entries needs no call. For vCPUs that may be running, on other CPUs:
+    /// [`VcpuHandle::forget_nested_translations`].
     pub fn forget_nested_translations(&mut self) {
         each!(self, vcpu => vcpu.forget_nested_translations());
     }

@@ -3,6 +3,8 @@
 //! An emulation starts at an exit, asks the VMM, and goes on at the start of the next `run`. The guest's registers change with
 //! the last step; an emulation that the VMM does not answer is given up, and the guest executes the instruction again.
 
+use core::ptr::NonNull;
+
 use super::{
     debug,
     decode::{DecodeError, Padded},
@@ -22,7 +24,7 @@ use crate::{
     Error, NotEmulated, Result,
     exit::{NestedFault, VmExit},
     frame::FrameSource,
-    nested::NestedFormat,
+    nested::{DirtyLog, NestedFormat},
     spec::x86::registers::{ExceptionVector, Rflags},
 };
 
@@ -30,8 +32,6 @@ use crate::{
 pub(crate) trait Cpu: Segments {
     /// The format of the nested page table.
     const FORMAT: NestedFormat;
-    /// Whether the CPU sets accessed and dirty bits in it.
-    const ACCESSED_DIRTY: bool;
 
     fn paging(&self) -> Paging;
     fn privilege(&self) -> Privilege;
@@ -143,25 +143,30 @@ impl Emulation {
 ///
 /// # Safety
 /// The result must not outlive the handling of the exit: the VMM may change the table afterwards. `root` is what
-/// `set_nested_root` was given.
-unsafe fn memory_of<'a, C: Cpu, S: FrameSource>(root: Option<u64>) -> Option<GuestMemory<'a, S>> {
+/// `set_nested_root` was given, and the log lives as long as the result.
+unsafe fn memory_of<'a, C: Cpu, S: FrameSource>(
+    root: Option<u64>,
+    accessed_dirty: bool,
+    log: Option<NonNull<DirtyLog<S>>>,
+) -> Option<GuestMemory<'a, S>> {
     let nested = NestedRoot {
         root: memory_addr::PhysAddr::from(root? as usize),
         format: C::FORMAT,
-        accessed_dirty: C::ACCESSED_DIRTY,
+        accessed_dirty,
         // What is uncacheable is a device of the host, which a read may change.
         refuse_uncacheable: true,
     };
     // SAFETY: whoever called `set_nested_root` promised that the table is of this format, and that it and the memory it maps
     // stay as long as the vCPU uses it; both can be reached by `phys_to_virt`.
-    Some(unsafe { GuestMemory::new(nested) })
+    // The log is the caller's promise.
+    Some(unsafe { GuestMemory::new(nested).with_log(log) })
 }
 
 impl<S: FrameSource> GuestState<S> {
     /// The guest's memory, for the time of this exit.
     pub(crate) fn memory<C: Cpu>(&self) -> Option<GuestMemory<'_, S>> {
         // SAFETY: the borrow ends before the VMM runs again, and the root is `set_nested_root`'s.
-        unsafe { memory_of::<C, S>(self.nested_root) }
+        unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, self.dirty_log.as_ref().map(NonNull::from)) }
     }
 
     /// The next element of INS or OUTS.
@@ -233,8 +238,9 @@ impl<S: FrameSource> GuestState<S> {
     #[cold]
     fn watch_access<C: Cpu>(&mut self, cpu: &C) {
         let Pending::NestedFault(fault) = self.pending else { return };
-        // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
-        let Some(mut memory) = (unsafe { memory_of::<C, S>(self.nested_root) }) else { return };
+        // SAFETY: it is used in this function only, which writes nothing, and the root is `set_nested_root`'s.
+        let memory = unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, None) };
+        let Some(mut memory) = memory else { return };
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         self.registers.rsp = cpu.rsp();
@@ -267,8 +273,9 @@ impl<S: FrameSource> GuestState<S> {
         if fault.access.fetch || fault.table_walk || self.events.is_delivering() {
             return Err(Error::Unsupported("a device as code, page table or stack"));
         }
-        // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
-        let memory = unsafe { memory_of::<C, S>(self.nested_root) };
+        let log = self.dirty_log.as_ref().map(NonNull::from);
+        // SAFETY: it is used in this function only, which does not touch the log, and the root is `set_nested_root`'s.
+        let memory = unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, log) };
         let mut memory = memory.ok_or(Error::BadState("the vCPU has no nested page table"))?;
         let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };

@@ -201,8 +201,15 @@ impl<S: FrameSource> GuestState<S> {
     /// does not run.
     #[cold]
     pub(crate) fn start_up(&mut self, signature: u32) -> Result<SystemRegisters, VmExit> {
-        if self.handle.has_mail() && self.read_mail() && self.activity == Activity::WaitForStartUp {
-            return Err(VmExit::Interrupted);
+        if self.handle.has_mail() {
+            let (exit, forget) = self.read_mail();
+            if forget.is_some() {
+                // The run loop knows how, before the guest is entered.
+                self.handle.put_off_forgetting();
+            }
+            if exit && self.activity == Activity::WaitForStartUp {
+                return Err(VmExit::Interrupted);
+            }
         }
         let system = match self.activity {
             Activity::StartUp(vector) => SystemRegisters::start_up(vector),

@@ -20,7 +20,7 @@ use crate::{
     exit::Access,
     frame::{FrameSource, HostFrames},
     nested::{
-        NestedFormat,
+        DirtyLog, NestedFormat, answer_write,
         format::{EntryFormat, GPA_BITS, entry_offset},
     },
 };
@@ -102,11 +102,14 @@ struct LowestTable {
 /// exit is handled and dropped before the VMM is asked anything.
 pub struct GuestMemory<'a, S: FrameSource = HostFrames> {
     root: PhysAddr,
+    kind: NestedFormat,
     format: &'static EntryFormat,
     accessed_dirty: bool,
     refuse_uncacheable: bool,
     leaf: Leaf,
     lowest: LowestTable,
+    /// Where writes are marked, if dirty pages are logged; lives as long as `'a`.
+    log: Option<NonNull<DirtyLog<S>>>,
     /// Why the last access failed.
     reason: MemoryFaultReason,
     _exit: PhantomData<&'a S>,
@@ -132,14 +135,25 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
     pub unsafe fn new(nested: NestedRoot) -> Self {
         Self {
             root: nested.root,
+            kind: nested.format,
             format: nested.format.entries(),
             accessed_dirty: nested.accessed_dirty,
             refuse_uncacheable: nested.refuse_uncacheable,
             leaf: Leaf { read_base: NO_LEAF, fetch_base: NO_LEAF, mask: u64::MAX - 1, delta: 0 },
             lowest: LowestTable { region: NO_REGION, table: ptr::null_mut() },
+            log: None,
             reason: MemoryFaultReason::NotMapped,
             _exit: PhantomData,
         }
+    }
+
+    /// Writes are marked in this log, and may be made to pages that are closed for its sake.
+    ///
+    /// # Safety
+    /// The log lives as long as `'a`.
+    #[inline]
+    pub(crate) unsafe fn with_log(self, log: Option<NonNull<DirtyLog<S>>>) -> Self {
+        Self { log, ..self }
     }
 
     /// Reads bytes.
@@ -349,9 +363,19 @@ impl<'a, S: FrameSource> GuestMemory<'a, S> {
 
     /// Finds where the host sees `gpa` for writing, and sets the accessed and dirty bits of its leaf as the CPU would have.
     fn locate_for_write(&mut self, gpa: u64) -> Result<*mut u8, MemoryFault> {
-        let Some((at, leaf)) = self.walk(self.format.write, gpa) else {
-            return Err(fault(Want::Write, gpa, self.reason));
-        };
+        let mut found = self.walk(self.format.write, gpa);
+        if let Some(log) = self.log {
+            // SAFETY: it lives as long as `'a`, as the maker of this value promised.
+            let log = unsafe { log.as_ref() };
+            // SAFETY: the table is what `new` was promised.
+            let opened = unsafe { answer_write(log, Some(self.root.as_usize() as u64), self.kind, gpa) };
+            if opened && found.is_none() {
+                found = self.walk(self.format.write, gpa);
+            } else if found.is_some() {
+                log.mark_page(gpa);
+            }
+        }
+        let Some((at, leaf)) = found else { return Err(fault(Want::Write, gpa, self.reason)) };
         let bits = self.format.accessed | self.format.dirty;
         if self.accessed_dirty && leaf.value & bits != bits {
             // SAFETY: the entry is 8 aligned bytes in a table that stays allocated for `'a`; CPUs and the VMM access it as

@@ -20,8 +20,9 @@ use crate::{
     cpu::CpuIndex,
     exit::{NestedFault, VmExit, Width},
     frame::{FrameSource, HostFrames},
-    handle::CpuTag,
+    handle::{CpuTag, Forget},
     host::{self, HostDebug},
+    nested::{DirtyLog, NestedCapabilities, NestedFormat, answer_write, inspect},
     spec::x86::registers::{Cr4, Dr6, Xcr0},
 };
 
@@ -108,6 +109,10 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) number: u64,
     /// The root of the nested page table.
     pub(crate) nested_root: Option<u64>,
+    /// Whether the CPU sets accessed and dirty flags in it.
+    pub(crate) nested_flags: bool,
+    /// Where writes are marked, if dirty pages are logged.
+    pub(crate) dirty_log: Option<DirtyLog<S>>,
 }
 
 impl<S: FrameSource> GuestState<S> {
@@ -141,6 +146,8 @@ impl<S: FrameSource> GuestState<S> {
             cpu_tag: CpuTag::default(),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             nested_root: None,
+            nested_flags: false,
+            dirty_log: None,
         })
     }
 
@@ -271,9 +278,33 @@ impl<S: FrameSource> GuestState<S> {
         self.events.raise(event.normalized());
     }
 
-    /// Takes in what other CPUs sent; true when somebody wants `run` to come back.
+    /// Whether a write faulted for nothing but that it is to be logged, which is done now: the guest may go on.
+    #[cfg(feature = "vmx")]
     #[cold]
-    pub(crate) fn read_mail(&mut self) -> bool {
+    #[inline(never)]
+    pub(crate) fn log_write(&self, format: NestedFormat, fault: &NestedFault) -> bool {
+        fault.access.write && self.log_write_at(format, fault.gpa)
+    }
+
+    /// The same of an access that was a write.
+    pub(crate) fn log_write_at(&self, format: NestedFormat, gpa: u64) -> bool {
+        let Some(log) = &self.dirty_log else { return false };
+        // SAFETY: whoever called `set_nested_root` promised that the table is of this format, and stays.
+        unsafe { answer_write(log, self.nested_root, format, gpa) }
+    }
+
+    /// The entry that the CPU did not accept, for the VMM.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn misconfiguration(&self, gpa: u64, capabilities: &NestedCapabilities) -> VmExit {
+        // SAFETY: as in `log_write`.
+        VmExit::NestedMisconfiguration(unsafe { inspect::<S>(self.nested_root, gpa, capabilities) })
+    }
+
+    /// Takes in what other CPUs sent: whether somebody wants `run` to come back, and whether the vCPU is to forget its nested
+    /// translations.
+    #[cold]
+    pub(crate) fn read_mail(&mut self) -> (bool, Option<Forget>) {
         let mail = self.handle.take();
         // What was sent before an INIT is lost with it.
         let init = self.take_init(mail.init, mail.start_up);
@@ -284,6 +315,6 @@ impl<S: FrameSource> GuestState<S> {
         if mail.nmi {
             self.events.queue_nmi();
         }
-        mail.exit || init
+        (mail.exit || init, mail.forget)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! SDM volume 3C, "The Extended Page Table Mechanism (EPT)".
 
-use super::format::EntryFormat;
+use super::format::{EntryFormat, lowest};
 use crate::spec::intel::structures::{EptEntry, EptMemoryType};
 
 const RIGHTS: u64 = EptEntry::READ.bits() | EptEntry::WRITE.bits() | EptEntry::EXECUTE.bits();
@@ -22,4 +22,5 @@ pub(super) static FORMAT: EntryFormat = EntryFormat {
     memory_type: EptEntry::MEMORY_TYPE_MASK.bits(),
     write_back: EptEntry::empty().with_memory_type(EptMemoryType::WB).bits(),
     uncacheable: EptEntry::empty().with_memory_type(EptMemoryType::UC).bits(),
+    logged: lowest(EptEntry::IGNORED_56_52_MASK.bits()),
 };

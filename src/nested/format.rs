@@ -52,6 +52,14 @@ pub(crate) struct EntryFormat {
     pub write_back: u64,
     /// Their value for devices.
     pub uncacheable: u64,
+    /// Ours, in a leaf: a write is permitted but has to be logged first, so that the CPU is not permitted to write, or it
+    /// logs by itself.
+    pub logged: u64,
+}
+
+/// The lowest bit of a mask.
+pub(super) const fn lowest(mask: u64) -> u64 {
+    mask & mask.wrapping_neg()
 }
 
 /// Levels of a table. An address has 9 bits for each and 12 for the offset.

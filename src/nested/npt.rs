@@ -2,7 +2,7 @@
 //!
 //! APM volume 2, "Nested Paging": the CPU walks them as a user access, so U/S must be 1 at every level.
 
-use super::format::EntryFormat;
+use super::format::{EntryFormat, lowest};
 use crate::spec::x86::registers::PageTableEntry;
 
 const PRESENT: u64 = PageTableEntry::P.bits();
@@ -10,8 +10,8 @@ const WRITABLE: u64 = PageTableEntry::RW.bits();
 const USER: u64 = PageTableEntry::US.bits();
 const NO_EXECUTE: u64 = PageTableEntry::NX.bits();
 
-/// PWT and PCD select an entry of the host's PAT; 0 is write-back and both are strong uncacheable at reset, and in every PAT
-/// that keeps the compatible entries.
+/// PWT and PCD, with the PAT bit, select an entry of the host's PAT; 0 is write-back and both are strong uncacheable at reset, and
+/// in every PAT that keeps the compatible entries. Tables are not made for hosts with another one.
 const MEMORY_TYPE: u64 = PageTableEntry::PWT.bits() | PageTableEntry::PCD.bits();
 
 /// See [`EntryFormat`].
@@ -29,4 +29,5 @@ pub(super) static FORMAT: EntryFormat = EntryFormat {
     memory_type: MEMORY_TYPE,
     write_back: 0,
     uncacheable: MEMORY_TYPE,
+    logged: lowest(PageTableEntry::IGNORED_58_52_MASK.bits()),
 };

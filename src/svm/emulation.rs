@@ -50,7 +50,6 @@ impl Segments for VmcbCpu<'_> {
 
 impl Cpu for VmcbCpu<'_> {
     const FORMAT: NestedFormat = NestedFormat::Npt;
-    const ACCESSED_DIRTY: bool = true;
 
     fn paging(&self) -> Paging {
         Paging {

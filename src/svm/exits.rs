@@ -401,6 +401,12 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     fn nested_page_fault(&mut self, exit: OnExit<payloads::Npf>) -> Outcome {
         let info = exit.exit_info1();
+        // Not every CPU reports P with RSV.
+        if info.intersects(NpfInfo::P.with(NpfInfo::RSV))
+            && let Some(outcome) = self.own_nested_page_fault(exit)
+        {
+            return outcome;
+        }
         let (write, fetch) = (info.contains(NpfInfo::RW), info.contains(NpfInfo::ID));
         let fault = NestedFault {
             gpa: exit.exit_info2(),

@@ -9,6 +9,7 @@ mod events;
 mod exits;
 mod instructions;
 mod local_apic;
+mod nested;
 pub mod payload;
 mod permission_maps;
 mod register_access;
@@ -23,4 +24,5 @@ mod world_switch;
 
 pub use capabilities::Capabilities;
 pub use cpu::{SvmPerCpu, has_hardware_support};
+pub(crate) use nested::nested_capabilities;
 pub use vcpu::SvmVcpu;

@@ -58,10 +58,13 @@ impl<S: FrameSource> SvmVcpu<S> {
         let length = core::mem::take(&mut self.guest.skip);
         if length != 0 {
             self.skip_by(length);
-        } else if self.guest.emulation.is_active()
-            && let Outcome::Exit = self.resume_emulation()
-        {
-            return Ok(self.exit);
+        } else if self.guest.emulation.is_active() {
+            // It uses the nested page table.
+            self.guest.handle.enter_run(self.guest.cpu_tag);
+            if let Outcome::Exit = self.resume_emulation() {
+                self.guest.handle.leave_run();
+                return Ok(self.exit);
+            }
         }
         let (host, guest) = (self.host_area.address(), self.vmcb.address());
         // SAFETY: `check_owner` says that SVM is enabled here, interrupts are off, and both addresses are of frames that this
@@ -82,7 +85,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     #[inline]
     fn run_until_exit(&mut self) {
         loop {
-            if self.guest.handle.has_mail() && self.guest.read_mail() {
+            if self.guest.handle.has_mail() && self.read_mail() {
                 self.leave(self.guest.mail_exit());
                 return;
             }

@@ -123,6 +123,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_interrupt_shadow(InterruptShadow::empty());
         self.load_debug();
         self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer }, false);
+        // A MOV to CR3 would have forgotten translations.
+        self.forget_later();
         self.shut_down = false;
         Ok(())
     }

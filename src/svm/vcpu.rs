@@ -132,35 +132,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.handle.clone()
     }
 
-    /// Sets the root of the nested page table: the physical address of its level-4 table.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
-    ///
-    /// # Safety
-    /// The root is that of a table in the format of nested page tables, whose frames and the memory that it maps can be
-    /// reached through [`PhysFrameIf::phys_to_virt`](crate::PhysFrameIf::phys_to_virt) (devices, mapped uncacheable, need
-    /// not be). They stay allocated until another root is set or the vCPU is dropped, or until
-    /// [`forget_nested_translations`](Self::forget_nested_translations) after an entry was removed. What is mapped is the
-    /// guest's to change.
-    pub unsafe fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
-        if !memory_addr::MemoryAddr::is_aligned_4k(root) {
-            return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
-        }
-        let root = root.as_usize() as u64;
-        self.guest.nested_root = Some(root);
-        self.allow_run();
-        self.vmcb.set_n_cr3(root);
-        self.forget_later();
-        Ok(())
-    }
-
-    /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
-    /// what it derived from them. Adding entries needs no call.
-    pub fn forget_nested_translations(&mut self) {
-        self.forget_later();
-    }
-
     /// Sets the registers as a program expects them at its start.
     ///
     /// # Errors
@@ -363,7 +334,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// Decides with which VM_HSAVE_PA the vCPU runs.
-    fn allow_run(&mut self) {
+    pub(super) fn allow_run(&mut self) {
         let ready = self.guest.cpu.is_some() && self.guest.nested_root.is_some();
         self.runs_with = if ready { self.host_save_area } else { u64::MAX };
     }
@@ -391,7 +362,11 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// [`Error::BadState`] when the last exit was another; [`Error::NotEmulated`] when the library does not know the
     /// instruction; [`Error::Unsupported`] when a device was used as code, as a page table or as a stack for an event.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
-        self.decode_mmio_with()
+        // The nested page table is walked meanwhile: nobody may take for granted that it is not used.
+        self.guest.handle.enter_run(self.guest.cpu_tag);
+        let exit = self.decode_mmio_with();
+        self.guest.handle.leave_run();
+        exit
     }
 }
 

@@ -57,7 +57,6 @@ impl Segments for VmcsCpu<'_> {
 
 impl Cpu for VmcsCpu<'_> {
     const FORMAT: NestedFormat = NestedFormat::Ept;
-    const ACCESSED_DIRTY: bool = false;
 
     fn paging(&self) -> Paging {
         let pdptes = self.control.uses_pae_paging().then(|| {

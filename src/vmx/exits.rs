@@ -16,6 +16,7 @@ use crate::{
         state::Pending,
     },
     host,
+    nested::NestedFormat,
     spec::{
         Msr,
         intel::{
@@ -104,6 +105,8 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.guest.host_was_interrupted();
                 Some(VmExit::ExternalInterrupt { vector: Some(vector) })
             }
+            Exit::PmlFull(exit) => self.modification_log_full(exit),
+            Exit::EptMisconfiguration(exit) => self.ept_misconfiguration(exit),
             Exit::ExceptionOrNmi(exit) => self.exception_or_nmi(exit),
             Exit::PreemptionTimer(exit) => self.preemption_timer(exit.source()),
             Exit::TripleFault(_) => Some(VmExit::Shutdown),
@@ -385,6 +388,10 @@ impl<S: FrameSource> VmxVcpu<S> {
             present: qualification.intersects(entry_permissions),
             table_walk: has_linear && !qualification.contains(EptViolationQualification::TRANSLATED_ACCESS),
         };
+        // Only an entry that is there may be one whose writes are logged.
+        if fault.present && self.guest.log_write(NestedFormat::Ept, &fault) {
+            return None;
+        }
         if self.guest.is_apic_page(&fault) {
             return self.apic_page_access(vmcs, fault);
         }

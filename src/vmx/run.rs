@@ -39,6 +39,9 @@ impl<S: FrameSource> VmxVcpu<S> {
         host::set_cr2(self.guest.cr2);
         let exit = self.run_until_exit(&vmcs);
         self.guest.cr2 = host::cr2();
+        if self.guest.dirty_log.is_some() {
+            self.tell_modifications(&vmcs);
+        }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
         Ok(exit)
@@ -57,7 +60,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             return exit;
         }
         loop {
-            if self.guest.handle.has_mail() && self.guest.read_mail() {
+            if self.guest.handle.has_mail() && self.read_mail(vmcs) {
                 self.keep_skip(vmcs);
                 return self.guest.mail_exit();
             }
@@ -71,8 +74,10 @@ impl<S: FrameSource> VmxVcpu<S> {
                 // Not as a result of the call, which would have to lie in memory: this is on the way of every exit.
                 return if self.guest.events.is_shutdown() { VmExit::Shutdown } else { VmExit::InterruptWindow };
             }
-            if self.forget_nested {
-                self.forget_nested_now();
+            if self.forget_nested
+                && let Some(error) = self.forget_nested_now()
+            {
+                return self.entry_failed(vmcs, 0, error, 0);
             }
             self.skipped = false;
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's

@@ -42,7 +42,7 @@ use crate::{
 pub(super) struct Controls {
     pub(super) pin: PinControls,
     pub(super) primary: PrimaryControls,
-    secondary: SecondaryControls,
+    pub(super) secondary: SecondaryControls,
     exit: ExitControls,
     pub(super) entry: EntryControls,
 }

@@ -138,6 +138,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         vmcs.write(GUEST_INTERRUPTIBILITY_STATE, InterruptibilityState::empty());
         vmcs.write(GUEST_PENDING_DEBUG_EXCEPTIONS, PendingDebugExceptions::empty());
         self.guest.cr2 = system.cr2;
+        if self.guest.cpu.is_some() {
+            self.forget_tagged()?;
+        } else {
+            self.last_cpu = None;
+        }
         let control = ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer };
         self.write_control_state(vmcs, control, false)
     }
@@ -167,6 +172,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         // Machine checks are the host's: were they off while the guest runs, one would shut the machine down.
         let host_mce = self.host.cr4 & Cr4::MCE;
         let cr4 = control.cr4 | capabilities.cr4_fixed_to_1 | host_mce;
+        self.forget_for(vmcs, cr0, cr4, control.efer)?;
         vmcs.write(GUEST_CR0, cr0);
         vmcs.write(CR0_READ_SHADOW, control.cr0);
         vmcs.write(GUEST_CR4, cr4);
@@ -179,6 +185,23 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.xstate.follow_cr4(control.cr4, inside_run);
         self.cpuid.update(control.cr4, self.guest.xstate.guest_xcr0);
         Ok(())
+    }
+
+    /// With a VPID a VM entry forgets nothing, as a MOV to these registers would have.
+    fn forget_for(&mut self, vmcs: &Vmcs<'_>, cr0: Cr0, cr4: Cr4, efer: Efer) -> Result {
+        let old_efer = vmcs.has().map_or(efer, |witness| vmcs.read_if(GUEST_IA32_EFER, witness));
+        let of_paging = Cr0::PG.with(Cr0::WP);
+        let same =
+            vmcs.read(GUEST_CR0) & of_paging == cr0 & of_paging && vmcs.read(GUEST_CR4) == cr4 && old_efer == efer;
+        match self.guest.cpu {
+            _ if same => Ok(()),
+            Some(_) => self.forget_tagged(),
+            None => {
+                // The next `bind` forgets.
+                self.last_cpu = None;
+                Ok(())
+            }
+        }
     }
 
     /// The guest set or cleared PG in CR0 with EFER.LME: an entry to IA-32e mode wants a 64-bit TSS.

@@ -1,7 +1,6 @@
 //! The life of a vCPU on VMX: created, set up, bound to a CPU, unbound, dropped.
 
 use core::{marker::PhantomData, mem::ManuallyDrop};
-use memory_addr::MemoryAddr;
 
 use super::{
     capabilities::Capabilities, instructions, io_bitmaps::IoBitmaps, loaded::Vmcs, region::Region, setup::Controls,
@@ -23,11 +22,7 @@ use crate::{
     },
     host::{self, InterruptsOff},
     spec::{
-        intel::{
-            msrs::EptVpidCap,
-            structures::{EptMemoryType, EptPointer, InveptType, InvvpidType},
-            vmcs::{EPT_POINTER, GUEST_RSP},
-        },
+        intel::vmcs::GUEST_RSP,
         msr_policy::{INTEL, INTEL_BITMAP, VMX_AT_BIND},
         x86::registers::Cr4,
     },
@@ -47,7 +42,9 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     pub(super) io_bitmaps: Option<IoBitmaps<S>>,
     /// Dropped by hand: memory that another CPU still uses must not be given back.
     region: ManuallyDrop<Region<S>>,
-    vpid: Option<Vpid>,
+    pub(super) vpid: Option<Vpid>,
+    /// Where the CPU logs the pages that the guest makes dirty, if it does.
+    pub(super) modification_log: Option<PhysFrame<S>>,
     /// Whether VMLAUNCH has succeeded since the last VMCLEAR.
     pub(super) launched: bool,
     /// Whether the library completed the guest's last instruction, which ends the shadow of the one before it.
@@ -55,7 +52,7 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     /// Whether the VMCS has its initial content.
     initialized: bool,
     /// The CPU whose translations carry this vCPU's VPID.
-    last_cpu: Option<CpuIndex>,
+    pub(super) last_cpu: Option<CpuIndex>,
     /// Whether translations that were derived from the nested page table must be forgotten before the next entry.
     pub(super) forget_nested: bool,
     pub(super) host: HostState,
@@ -116,6 +113,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             io_bitmaps: None,
             region: ManuallyDrop::new(Region::new(capabilities)?),
             vpid,
+            modification_log: None,
             launched: false,
             skipped: false,
             initialized: false,
@@ -130,46 +128,6 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The handle with which other CPUs reach this vCPU.
     pub fn handle(&self) -> VcpuHandle<S> {
         self.guest.handle.clone()
-    }
-
-    /// Sets the root of the extended page table: the physical address of its level-4 table.
-    ///
-    /// # Errors
-    /// [`Error::InvalidInput`] when it is not aligned to 4 KiB.
-    ///
-    /// # Safety
-    /// The root is that of a table in the format of this virtualization, whose frames and the memory that it maps can be
-    /// reached through [`PhysFrameIf::phys_to_virt`](crate::PhysFrameIf::phys_to_virt) (devices, mapped uncacheable, need
-    /// not be). They stay allocated until another root is set or the vCPU is dropped, or until
-    /// [`forget_nested_translations`](Self::forget_nested_translations) after an entry was removed. What is mapped is the
-    /// guest's to change.
-    pub unsafe fn set_nested_root(&mut self, root: memory_addr::PhysAddr) -> Result {
-        if !root.is_aligned_4k() {
-            return Err(Error::InvalidInput("the root of the nested page table is not aligned to 4 KiB"));
-        }
-        let root = root.as_usize() as u64;
-        self.guest.nested_root = Some(root);
-        self.forget_nested = true;
-        let eptp = self.ept_pointer(root);
-        self.with_vmcs(|_, vmcs| {
-            let witness = vmcs.has().ok_or(Error::Unsupported("extended page tables (EPT)"))?;
-            vmcs.write_if(EPT_POINTER, eptp, witness);
-            Ok(())
-        })
-    }
-
-    /// SDM volume 3, "Extended-Page-Table Pointer (EPTP)". Accessed and dirty flags stay off: nothing reads them yet.
-    fn ept_pointer(&self, root: u64) -> EptPointer {
-        EptPointer::empty()
-            .with_memory_type(EptMemoryType::WB)
-            .with_page_walk_length_minus_1(3)
-            .with_address_page(root >> 12)
-    }
-
-    /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
-    /// what it derived from them. Adding entries needs no call.
-    pub fn forget_nested_translations(&mut self) {
-        self.forget_nested = true;
     }
 
     /// Sets the registers as a program expects them at its start.
@@ -363,35 +321,6 @@ impl<S: FrameSource> VmxVcpu<S> {
         Ok(())
     }
 
-    /// Translations that an earlier stay, or an earlier owner of the VPID, left on this CPU.
-    fn forget_tagged(&self) -> Result {
-        let Some(vpid) = &self.vpid else { return Ok(()) };
-        let kind = if self.capabilities.ept_vpid.contains(EptVpidCap::INVVPID_SINGLE_CONTEXT) {
-            InvvpidType::SINGLE_CONTEXT
-        } else {
-            InvvpidType::ALL_CONTEXT
-        };
-        // SAFETY: this CPU is in VMX operation; VPIDs are used only when one of these types is there.
-        unsafe { instructions::invvpid(kind, vpid.number()) }
-    }
-
-    /// Forgets what the CPU derived from the nested page table.
-    #[cold]
-    pub(super) fn forget_nested_now(&mut self) {
-        self.forget_nested = false;
-        let Some(root) = self.guest.nested_root else { return };
-        let kind = if self.capabilities.ept_vpid.contains(EptVpidCap::INVEPT_SINGLE_CONTEXT) {
-            InveptType::SINGLE_CONTEXT
-        } else {
-            InveptType::ALL_CONTEXT
-        };
-        // SAFETY: this CPU is in VMX operation, and `Capabilities::check` found one of these types.
-        if unsafe { instructions::invept(kind, self.ept_pointer(root).bits()) }.is_err() {
-            // The pointer is well formed and the type supported, so this does not happen; forgetting later is no option.
-            log::error!("INVEPT failed");
-        }
-    }
-
     /// Takes the vCPU off its CPU: afterwards it may be bound elsewhere, and the extended registers are the host's again.
     ///
     /// # Errors
@@ -491,7 +420,11 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// [`Error::BadState`] when the last exit was another; [`Error::NotEmulated`] when the library does not know the
     /// instruction; [`Error::Unsupported`] when a device was used as code, as a page table or as a stack for an event.
     pub fn decode_mmio(&mut self) -> Result<VmExit> {
-        self.with_vmcs(Self::decode_mmio_with)
+        // The nested page table is walked meanwhile: nobody may take for granted that it is not used.
+        self.guest.handle.enter_run(self.guest.cpu_tag);
+        let exit = self.with_vmcs(Self::decode_mmio_with);
+        self.guest.handle.leave_run();
+        exit
     }
 }
 

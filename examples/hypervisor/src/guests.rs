@@ -28,6 +28,7 @@ global_asm!(
     include_str!("../guests/host_timer.S"),
     include_str!("../guests/fpu.S"),
     include_str!("../guests/nested_fault.S"),
+    include_str!("../guests/memory.S"),
     include_str!("../guests/single_step.S"),
     include_str!("../guests/breakpoints.S"),
     include_str!("../guests/events.S"),
@@ -120,6 +121,7 @@ guests! {
     fpu, "guest_fpu", Long;
     numbered, "guest_numbered", Long;
     nested_fault, "guest_nested_fault", Long;
+    memory, "guest_memory", Long;
     single_step, "guest_single_step", Long;
     breakpoints, "guest_breakpoints", Long;
     events, "guest_events", Long;

@@ -7,7 +7,9 @@ use std::vec::Vec;
 use memory_addr::PhysAddr;
 
 use super::{GuestMemory, NestedRoot};
-use crate::nested::{MemoryType, NestedFormat, NestedTable, PageSize, Permissions, mock::MockFrames};
+use crate::nested::{
+    MemoryType, NestedCapabilities, NestedFormat, NestedTable, PageSize, Permissions, mock::MockFrames,
+};
 
 /// Its memory is at guest-physical 0.
 pub(crate) struct TestGuest {
@@ -35,8 +37,8 @@ impl Drop for TestGuest {
 impl TestGuest {
     pub fn new((format, largest): (NestedFormat, PageSize)) -> Self {
         let ram = MockFrames::leak(RAM as usize, 2 << 20);
-        let mut table = NestedTable::new(format).unwrap();
-        table.set_largest_page(largest);
+        let capabilities = NestedCapabilities { largest_page: largest, ..format.into() };
+        let mut table = NestedTable::new(capabilities).unwrap();
         table.map(0, ram, RAM, Permissions::ALL, MemoryType::WriteBack).unwrap();
         Self { table, ram }
     }

@@ -21,6 +21,7 @@ mod machine;
 mod memory;
 mod misuse;
 mod multiprocessor;
+mod nested;
 mod policies;
 mod speculation;
 mod tsc;
@@ -107,6 +108,10 @@ scenarios! {
     migration on 2 CPUs = multiprocessor::migration();
     vectors_migration on 2 CPUs = multiprocessor::vectors_migration();
     kick on 2 CPUs = multiprocessor::kick();
+    nested_pages = nested::nested_pages();
+    dirty_log = nested::dirty_log();
+    nested_misconfiguration = nested::nested_misconfiguration();
+    shootdown on 2 CPUs = nested::shootdown();
     misuse = misuse::misuse();
     frames = memory::frames();
     out_of_memory = memory::out_of_memory();

@@ -12,7 +12,7 @@ use core::ptr;
 
 use memory_addr::PhysAddr;
 use x86_vcpu::nested::{MemoryType, NestedTable, Permissions};
-use x86_vcpu::{Error, PhysFrame, Result, nested_format};
+use x86_vcpu::{Error, PhysFrame, Result, nested_capabilities};
 
 use crate::guests;
 use crate::memory::{self, FRAME_SIZE};
@@ -41,7 +41,7 @@ struct Ram {
 impl GuestMemory {
     /// Memory with the guests' code and their page tables; everything else is zero.
     pub fn new() -> Result<Self> {
-        let mut table = NestedTable::new(nested_format()?)?;
+        let mut table = NestedTable::new(nested_capabilities()?)?;
         let ram = Ram::new()?;
         table.map(0, PhysAddr::from(ram.address), RAM_SIZE, Permissions::ALL, MemoryType::WriteBack)?;
         let mut memory = Self { table, ram, on_demand: Vec::new() };
