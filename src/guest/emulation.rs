@@ -435,7 +435,10 @@ impl<S: FrameSource> GuestState<S> {
     /// The next steps, with the guest's registers at hand, RSP and RFLAGS included.
     fn go_on<C: Cpu>(&mut self, cpu: &mut C) -> Progress {
         // SAFETY: it is used in this function only, and the root is `set_nested_root`'s.
-        let Some(mut memory) = (unsafe { memory_of::<C, S>(self.nested_root) }) else { return Progress::Again };
+        let memory = unsafe {
+            memory_of::<C, S>(self.nested_root, self.nested_flags, self.dirty_log.as_ref().map(NonNull::from))
+        };
+        let Some(mut memory) = memory else { return Progress::Again };
         let (rsp, old) = (cpu.rsp(), cpu.rflags());
         let mut rflags = old;
         self.registers.rsp = rsp;
