@@ -197,6 +197,12 @@ impl<S: FrameSource> VcpuHandle<S> {
         self.mailbox.running_on.store(cpu.0, Ordering::SeqCst);
     }
 
+    /// As [`enter_run`](Self::enter_run), on the CPU with this number.
+    #[cfg(test)]
+    pub(crate) fn enter_run_on(&self, number: usize) {
+        self.enter_run(CpuTag(number + 1));
+    }
+
     #[inline(always)]
     pub(crate) fn leave_run(&self) {
         // Nobody's interrupt is missed by going; release suffices.

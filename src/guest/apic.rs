@@ -13,6 +13,8 @@ mod local;
 mod message;
 mod page;
 mod registers;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 pub use self::{

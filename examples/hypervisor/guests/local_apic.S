@@ -173,7 +173,8 @@ say_interrupts:                         # how many, and which ones, and forgets 
     apic_write APIC_LINT0, 0x700
     apic_write APIC_LINT1, 0x400
     lea apic_nmi(%rip), %rax
-    mov %ax, IDT + 2 * 16
+    mov $(IDT + 2 * 16), %edi
+    call apic_gate
     out %al, $PORT_YIELD
     sti
     nop
@@ -222,6 +223,10 @@ say_interrupts:                         # how many, and which ones, and forgets 
     jnz 1b
     apic_write APIC_COUNT, 0
     call say_interrupts
+    # A fourth may have come before the count stopped.
+    window
+    apic_write APIC_EOI, 0
+    movl $0, interrupt_count(%rip)
     # By a deadline.
     mov $1, %eax
     cpuid
@@ -230,14 +235,18 @@ say_interrupts:                         # how many, and which ones, and forgets 
     apic_write APIC_TIMER, 0x40034
     mov $0x6E0, %ecx
     rdtsc
-    add $50000, %eax
+    add $5000000, %eax
     adc $0, %edx
     mov %edx, %esi
     mov %eax, %edi
     wrmsr
     rdmsr
+    # An emulator that keeps real time may have passed it.
+    test %eax, %eax
+    jz 1f
     cmp %edi, %eax
     require e, "another deadline"
+1:
     sti
     hlt
     cli
@@ -261,6 +270,16 @@ say_interrupts:                         # how many, and which ones, and forgets 
     apic_write APIC_EOI, 0
     apic_write APIC_TIMER, 0x10000
     finish PASSED
+
+apic_gate:                              # RAX: the handler, RDI: where its gate is; changes RDX
+    movzwl %ax, %edx
+    or $(CODE64 << 16), %edx
+    mov %edx, (%rdi)
+    mov %eax, %edx
+    mov $0x8E00, %dx
+    mov %edx, 4(%rdi)
+    movq $0, 8(%rdi)
+    ret
 
 apic_nmi:
     incl apic_nmis(%rip)

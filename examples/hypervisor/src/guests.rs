@@ -38,6 +38,7 @@ global_asm!(
     include_str!("../guests/vectors.S"),
     include_str!("../guests/local_apic.S"),
     include_str!("../guests/speculation.S"),
+    include_str!("../guests/apic_smp.S"),
     include_str!("../guests/bench.S"),
     "    .balign 16",
     "    .globl guests_end",
@@ -137,6 +138,7 @@ guests! {
     local_apic, "guest_local_apic", Long;
     x2apic, "guest_x2apic", Long;
     speculation, "guest_speculation", Long;
+    apic_smp, "guest_apic_smp", Long;
     bench_cpuid, "guest_bench_cpuid", Long;
     bench_rdmsr, "guest_bench_rdmsr", Long;
     bench_out, "guest_bench_out", Long;

@@ -107,7 +107,7 @@ impl<S: FrameSource> ApicBus<S> {
     /// # Errors
     /// [`Error::NoMemory`].
     pub fn new(host: &'static dyn VcpuHost) -> Result<Self> {
-        let content = Content { host, turn: AtomicU32::new(0), slots: [const { Slot::EMPTY }; SLOTS] };
+        let content = Content { host, turn: AtomicU32::new(0), slots: [const { Slot::free() }; SLOTS] };
         Ok(Self { content: Shared::new(content)? })
     }
 
@@ -219,14 +219,16 @@ impl<S: FrameSource> ApicBus<S> {
 }
 
 impl Slot {
-    const EMPTY: Self = Self {
-        users: AtomicU32::new(0),
-        state: AtomicU32::new(0),
-        id: AtomicU32::new(0),
-        logical: AtomicU32::new(0),
-        priority: AtomicU32::new(0),
-        handle: AtomicPtr::new(ptr::null_mut()),
-    };
+    const fn free() -> Self {
+        Self {
+            users: AtomicU32::new(0),
+            state: AtomicU32::new(0),
+            id: AtomicU32::new(0),
+            logical: AtomicU32::new(0),
+            priority: AtomicU32::new(0),
+            handle: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
 
     /// The class of the priority.
     fn class(&self) -> u32 {

@@ -46,7 +46,7 @@ impl<S: FrameSource> RegisterPage<S> {
 
     fn place(&self, register: ApicRegister) -> *mut u32 {
         // Whatever the number, it is on the page.
-        let offset = usize::from(register.0) % memory_addr::PAGE_SIZE_4K & !7;
+        let offset = usize::from(register.0) & (memory_addr::PAGE_SIZE_4K - 8);
         // SAFETY: the offset is inside the frame's 4096 bytes.
         unsafe { self.frame.as_mut_ptr().add(offset).cast() }
     }

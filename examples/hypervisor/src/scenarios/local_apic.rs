@@ -2,18 +2,23 @@
 
 use alloc::format;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
+use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
 use x86_vcpu::{ApicBus, ApicMessage, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig, VcpuHost, VmExit};
 
 use super::machine::judge;
 use super::{Outcome, Reason, check};
 use crate::guests::{Guest, Mode};
-use crate::vm::{PAGE_MAP, Vm};
-use crate::{apic, cpu, guests, interrupts, print};
+use crate::vm::{PAGE_MAP, SCRATCH, Vm};
+use crate::{apic, cpu, guests, interrupts, print, smp};
 
 const PORT_PRINT: u16 = 0xE9;
 const PORT_DONE: u16 = 0xF4;
 const PORT_YIELD: u16 = 0xF5;
+
+/// The CPU of the second vCPU.
+const OTHER: usize = 1;
 
 /// The host of the scenarios: the vCPU with APIC id n runs on CPU n, or halts there.
 pub struct Host;
@@ -42,6 +47,7 @@ impl VcpuHost for Host {
 pub struct ApicCpu {
     /// The vCPU.
     pub vcpu: Vcpu,
+    bound: bool,
     output: Vec<u8>,
 }
 
@@ -56,13 +62,12 @@ pub enum Event {
 }
 
 impl ApicCpu {
-    /// A vCPU with this id on a bus, bound to this CPU.
+    /// A vCPU with this id on a bus.
     pub fn new(vm: &Vm, id: u32, bus: &ApicBus) -> Result<Self> {
         let mut vcpu: Vcpu = Vcpu::with_local_apic(VcpuConfig::new(id), bus)?;
         // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
         unsafe { vcpu.set_nested_root(vm.memory.lock().root()) }?;
-        vcpu.bind()?;
-        Ok(Self { vcpu, output: Vec::new() })
+        Ok(Self { vcpu, bound: false, output: Vec::new() })
     }
 
     /// The same, which starts at `guest`.
@@ -79,22 +84,44 @@ impl ApicCpu {
     /// Runs the guest until there is something that no device answers. A halted guest sleeps until it is woken.
     pub fn run(&mut self) -> Result<Event> {
         loop {
-            match self.vcpu.run()? {
-                VmExit::IoWrite { port: PORT_PRINT, data, .. } => self.output.push(data as u8),
-                VmExit::IoWrite { port: PORT_DONE, data, .. } => return Ok(Event::Done(data as u8)),
-                VmExit::IoWrite { port: PORT_YIELD, .. } => return Ok(Event::Yield),
-                VmExit::ExternalInterrupt { vector: Some(vector) } => interrupts::external(vector),
-                VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted => cpu::take_pending_interrupts(),
-                VmExit::Halt | VmExit::WaitForStartup => self.sleep(),
-                other => return Ok(Event::Exit(other)),
+            if let Some(event) = self.run_until(&AtomicBool::new(false))? {
+                return Ok(event);
             }
         }
     }
 
+    /// The same, until somebody wants it to stop and kicks or wakes it. The vCPU is bound to this CPU from then on.
+    pub fn run_until(&mut self, stop: &AtomicBool) -> Result<Option<Event>> {
+        if !self.bound {
+            self.vcpu.bind()?;
+            self.bound = true;
+        }
+        while !stop.load(Ordering::Acquire) {
+            match self.vcpu.run()? {
+                VmExit::IoWrite { port: PORT_PRINT, data, .. } => self.output.push(data as u8),
+                VmExit::IoWrite { port: PORT_DONE, data, .. } => return Ok(Some(Event::Done(data as u8))),
+                VmExit::IoWrite { port: PORT_YIELD, .. } => return Ok(Some(Event::Yield)),
+                VmExit::ExternalInterrupt { vector: Some(vector) } => interrupts::external(vector),
+                VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted => cpu::take_pending_interrupts(),
+                VmExit::Halt | VmExit::WaitForStartup => self.sleep(stop),
+                other => return Ok(Some(Event::Exit(other))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the vCPU off this CPU, where it is bound.
+    fn leave(&mut self) {
+        if core::mem::take(&mut self.bound) && self.vcpu.unbind().is_err() {
+            print!("a vCPU cannot leave its CPU\n");
+        }
+        cpu::take_pending_interrupts();
+    }
+
     /// Waits until something has come for the vCPU. Interrupts are off between the look and the sleep, so that none is
     /// missed. The timer of the host was set when the guest halted; it may be early.
-    fn sleep(&mut self) {
-        while !self.vcpu.has_pending_event() {
+    fn sleep(&mut self, stop: &AtomicBool) {
+        while !self.vcpu.has_pending_event() && !stop.load(Ordering::Acquire) {
             cpu::wait_for_interrupt();
             if let deadline @ Some(_) = self.vcpu.timer_deadline() {
                 HOST.set_timer(deadline);
@@ -105,10 +132,7 @@ impl ApicCpu {
 
 impl Drop for ApicCpu {
     fn drop(&mut self) {
-        if self.vcpu.unbind().is_err() {
-            print!("a vCPU cannot leave its CPU\n");
-        }
-        cpu::take_pending_interrupts();
+        self.leave();
         for line in alloc::string::String::from_utf8_lossy(&self.output).lines() {
             print!("> {line}\n");
         }
@@ -177,6 +201,83 @@ pub fn local_apic() -> Outcome {
 /// The registers as MSRs.
 pub fn x2apic() -> Outcome {
     alone(guests::x2apic(), |_, _, event| unexpected(&event))
+}
+
+/// A guest that never exits, which its time slice stops twice.
+pub fn time_slice() -> Outcome {
+    const SLICE: u64 = 500_000;
+    let vm = Vm::new()?;
+    let bus = ApicBus::new(&HOST)?;
+    let mut cpu = ApicCpu::starting(&vm, 0, &bus, guests::host_timer()).map_err(refused)?;
+    let mut slices = 0;
+    loop {
+        let end = cpu::timestamp() + SLICE;
+        cpu.vcpu.set_time_slice(Some(end));
+        match cpu.run()? {
+            Event::Exit(VmExit::TimeSlice) => {
+                check(cpu::timestamp() >= end, || "the time slice ended early".into())?;
+                slices += 1;
+                vm.memory.lock().write_u32(SCRATCH, 1);
+            }
+            Event::Yield => {}
+            Event::Done(verdict) => {
+                judge(verdict)?;
+                return check(slices >= 2, || format!("{slices} time slices"));
+            }
+            other => unexpected(&other)?,
+        }
+    }
+}
+
+/// Two vCPUs on two CPUs, of which the guest starts the second.
+pub fn apic_smp() -> Outcome {
+    let vm = Vm::new()?;
+    let bus = ApicBus::new(&HOST)?;
+    let (stop, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut cpus = [
+        ApicCpu::starting(&vm, 0, &bus, guests::apic_smp()).map_err(refused)?,
+        ApicCpu::new(&vm, OTHER as u32, &bus).map_err(refused)?,
+    ];
+    let [bootstrap, other] = &mut cpus;
+    let (here, there) = smp::both(
+        OTHER,
+        || {
+            let outcome = first(bootstrap, &failed);
+            stop.store(true, Ordering::Release);
+            HOST.wake(OTHER as u32);
+            outcome
+        },
+        || {
+            let outcome = second(other, &stop);
+            // The first one would wait for ever.
+            failed.store(outcome.is_err(), Ordering::Release);
+            HOST.wake(0);
+            outcome
+        },
+    );
+    there.and(here)
+}
+
+/// The bootstrap processor, until its guest is done.
+fn first(cpu: &mut ApicCpu, failed: &AtomicBool) -> Outcome {
+    let outcome = match cpu.run_until(failed)? {
+        None => Ok(()),
+        Some(Event::Done(verdict)) => judge(verdict),
+        Some(other) => unexpected(&other),
+    };
+    cpu.leave();
+    outcome
+}
+
+/// The other one, which waits for its start, until the guest is done.
+fn second(cpu: &mut ApicCpu, stop: &AtomicBool) -> Outcome {
+    let outcome = match cpu.run_until(stop) {
+        Ok(None) => Ok(()),
+        Ok(Some(other)) => unexpected(&other),
+        Err(error) => Err(refused(error)),
+    };
+    cpu.leave();
+    outcome
 }
 
 /// What a scenario does not expect.

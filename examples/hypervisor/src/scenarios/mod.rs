@@ -104,7 +104,9 @@ scenarios! {
     host_timer = host_interrupts::host_timer();
     local_apic = local_apic::local_apic();
     x2apic = local_apic::x2apic();
+    time_slice = local_apic::time_slice();
     smp on 2 CPUs = multiprocessor::smp();
+    apic_smp on 2 CPUs = local_apic::apic_smp();
     migration on 2 CPUs = multiprocessor::migration();
     vectors_migration on 2 CPUs = multiprocessor::vectors_migration();
     kick on 2 CPUs = multiprocessor::kick();
