@@ -110,7 +110,7 @@ fn problem_of(entry: u64, shift: u32, capabilities: &NestedCapabilities) -> Opti
     let small = shift == BOTTOM_SHIFT;
     let large = !small && entry & capabilities.format.entries().large != 0;
     let beyond = !0 << capabilities.physical_bits.min(52);
-    let unaligned = if large { (1 << shift) - 1 } else { 0 };
+    let unaligned = if large { 1_u64.wrapping_shl(shift).wrapping_sub(1) } else { 0 };
     let sizes_known = shift <= capabilities.largest_page.shift();
     match capabilities.format {
         NestedFormat::Ept => {
