@@ -1,4 +1,5 @@
-//! What the edges of `run` switch on few hosts, behind one flag: PKRU, IA32_XSS, and what speculation asks for.
+//! What the edges of `run` switch on few hosts, behind one flag: XCR0 (by its owner), PKRU, IA32_XSS, and what
+//! speculation asks for.
 
 use super::speculation::{Features, Hardware, Speculation, SpeculationMsr, SpeculationPolicy};
 use crate::{
@@ -14,6 +15,8 @@ use crate::{
 pub(crate) struct Edges {
     /// Whether there is anything to do.
     any: bool,
+    /// The owner of this switches XCR0 there.
+    xcr0: bool,
     /// The host uses protection keys: the guest's PKRU, while the host's is in the CPU.
     pkru: Option<u32>,
     host_pkru: u32,
@@ -26,7 +29,7 @@ impl Edges {
     /// As this CPU needs it.
     pub(crate) fn new() -> Self {
         let speculation = Speculation::new(Features::of_this_cpu());
-        Self { any: speculation.at_edges(), pkru: None, host_pkru: 0, host_xss: 0, speculation }
+        Self { any: speculation.at_edges(), xcr0: false, pkru: None, host_pkru: 0, host_xss: 0, speculation }
     }
 
     /// Whether [`enter`](Self::enter) and [`leave`](Self::leave) have anything to do.
@@ -35,8 +38,14 @@ impl Edges {
         self.any
     }
 
+    /// Whether the edges switch XCR0.
+    pub(crate) fn follow_xcr0(&mut self, switched: bool) {
+        self.xcr0 = switched;
+        self.decide();
+    }
+
     fn decide(&mut self) {
-        self.any = self.pkru.is_some() || self.host_xss != 0 || self.speculation.at_edges();
+        self.any = self.xcr0 || self.pkru.is_some() || self.host_xss != 0 || self.speculation.at_edges();
     }
 
     /// At bind, with the guest's extended registers in the CPU: the host's PKRU is put back until `run`.

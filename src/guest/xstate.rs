@@ -166,24 +166,34 @@ impl<S: FrameSource> ExtendedState<S> {
         if HOST_USES_SSE {
             self.host_control.read();
         }
+        if self.edges.any() {
+            self.enter_edge();
+        }
+    }
+
+    #[cold]
+    fn enter_edge(&mut self) {
         if self.switches_xcr0 {
             // SAFETY: the value was checked against `available` when the guest set it.
             unsafe { write_xcr0(self.guest_xcr0) };
         }
-        if self.edges.any() {
-            self.edges.enter();
-        }
+        self.edges.enter();
     }
 
     /// At the end of `run`.
     #[inline]
     pub(crate) fn leave_run(&mut self) {
         if self.edges.any() {
-            self.edges.leave();
+            self.leave_edge();
         }
         if HOST_USES_SSE {
             self.host_control.restore();
         }
+    }
+
+    #[cold]
+    fn leave_edge(&mut self) {
+        self.edges.leave();
         if self.switches_xcr0 {
             // SAFETY: the host's own value.
             unsafe { write_xcr0(self.host_xcr0) };
@@ -261,6 +271,7 @@ impl<S: FrameSource> ExtendedState<S> {
 
     fn choose_switching(&mut self) {
         self.switches_xcr0 = self.guest_osxsave && self.guest_xcr0 != self.host_xcr0;
+        self.edges.follow_xcr0(self.switches_xcr0);
     }
 }
 

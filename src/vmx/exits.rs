@@ -37,12 +37,22 @@ use crate::{
     },
 };
 
+/// What follows an exit. What the VMM has to do lies in the vCPU: as a result of each call it would be copied again and again.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Outcome {
+    /// The guest goes on.
+    Again,
+    /// `run` returns what is in `exit`.
+    Exit,
+}
+
 impl<S: FrameSource> VmxVcpu<S> {
     /// Answers an exit, or says what the VMM has to do.
     ///
     /// What guests do all the time is inlined into the run loop; the rest is kept out of it, and out of its registers.
     #[inline]
-    pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
+    pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Outcome {
         match Exit::decode(ExitReason(reason.basic_reason()), vmcs) {
             // The instructions first: nothing was being delivered when one of them exited.
             Exit::IoInstruction(exit) => self.io_instruction(exit),
@@ -51,7 +61,26 @@ impl<S: FrameSource> VmxVcpu<S> {
             Exit::Hlt(exit) => self.hlt(exit),
             Exit::Vmcall(exit) => self.leave_with_skip(exit, self.guest.hypercall()),
             Exit::EptViolation(exit) => self.ept_violation(exit),
-            _ => self.handle_rare_exit(vmcs, reason),
+            _ => {
+                let exit = self.handle_rare_exit(vmcs, reason);
+                self.finish(exit)
+            }
+        }
+    }
+
+    /// The VMM is told.
+    #[inline(always)]
+    pub(super) fn leave(&mut self, exit: VmExit) -> Outcome {
+        self.exit = exit;
+        Outcome::Exit
+    }
+
+    /// The VMM is told, if there is something to tell.
+    #[inline(always)]
+    fn finish(&mut self, exit: Option<VmExit>) -> Outcome {
+        match exit {
+            Some(exit) => self.leave(exit),
+            None => Outcome::Again,
         }
     }
 
@@ -138,6 +167,19 @@ impl<S: FrameSource> VmxVcpu<S> {
         None
     }
 
+    /// The guest goes on behind an instruction that guests execute all the time.
+    #[inline(always)]
+    fn go_on_behind<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>) -> Outcome {
+        self.skip_by(exit.source(), exit.instruction_length());
+        Outcome::Again
+    }
+
+    /// The guest gets #GP(0).
+    fn fault(&mut self) -> Outcome {
+        self.guest.events.raise(Event::general_protection());
+        Outcome::Again
+    }
+
     fn raise(&mut self, event: Event) -> Option<VmExit> {
         self.guest.events.raise(event);
         None
@@ -145,49 +187,50 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The VMM is told, and the next run goes on behind the instruction.
     #[inline(always)]
-    fn leave_with_skip<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>, answer: VmExit) -> Option<VmExit> {
+    fn leave_with_skip<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>, answer: VmExit) -> Outcome {
         self.guest.skip = exit.instruction_length() as u8;
-        Some(answer)
+        self.leave(answer)
     }
 
-    fn io_instruction(&mut self, exit: OnExit<'_, payloads::IoInstruction>) -> Option<VmExit> {
+    fn io_instruction(&mut self, exit: OnExit<'_, payloads::IoInstruction>) -> Outcome {
         let qualification = exit.qualification();
         // The field holds the number of bytes less one, of which 3 bytes do not exist.
         const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Dword];
         const _: () = assert!(IoAccessSize::TWO_BYTE.0 == 1 && IoAccessSize::FOUR_BYTE.0 == 3);
         let width = WIDTHS[usize::from(qualification.size().0 & 3)];
         if qualification.contains(IoQualification::STRING) {
-            return self.string_io(exit, qualification, width);
+            let exit = self.string_io(exit, qualification, width);
+            return self.finish(exit);
         }
         let port = qualification.port();
         let length = exit.instruction_length() as u8;
         if qualification.contains(IoQualification::DIRECTION_IN) {
             self.guest.pending = Pending::In { width, length };
-            Some(VmExit::IoRead { port, width })
+            self.leave(VmExit::IoRead { port, width })
         } else {
             self.guest.skip = length;
             let data = (self.guest.registers.rax & width.mask()) as u32;
-            Some(VmExit::IoWrite { port, width, data })
+            self.leave(VmExit::IoWrite { port, width, data })
         }
     }
 
-    fn rdmsr(&mut self, exit: OnExit<'_, payloads::Rdmsr>) -> Option<VmExit> {
+    fn rdmsr(&mut self, exit: OnExit<'_, payloads::Rdmsr>) -> Outcome {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
             Answer::Vendor(VendorMsr::LocalApic) => match self.guest.read_apic_msr(msr) {
                 Ok(value) => value,
-                Err(Fault) => return self.raise(Event::general_protection()),
+                Err(Fault) => return self.fault(),
             },
             Answer::Vendor(register) => self.read_vendor_msr(exit.source(), register),
-            Answer::Fault => return self.raise(Event::general_protection()),
+            Answer::Fault => return self.fault(),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length: exit.instruction_length() as u8 };
-                return Some(VmExit::MsrRead { msr: msr.0 });
+                return self.leave(VmExit::MsrRead { msr: msr.0 });
             }
         };
         self.guest.registers.set_edx_eax(value);
-        self.skipped(exit)
+        self.go_on_behind(exit)
     }
 
     fn read_vendor_msr(&self, vmcs: &Vmcs<'_>, register: VendorMsr) -> u64 {
@@ -202,7 +245,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn wrmsr(&mut self, exit: OnExit<'_, payloads::Wrmsr>) -> Option<VmExit> {
+    fn wrmsr(&mut self, exit: OnExit<'_, payloads::Wrmsr>) -> Outcome {
         let vmcs = exit.source();
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
@@ -210,7 +253,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {
                 let state = self.control_state(vmcs).write_efer(value, self.guest.offered);
-                return self.finish_control_write(exit, state);
+                let exit = self.finish_control_write(exit, state);
+                return self.finish(exit);
             }
             Answer::Vendor(VendorMsr::Pat) => {
                 if let Some(witness) = vmcs.has() {
@@ -223,30 +267,33 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             Answer::Vendor(VendorMsr::Speculation(register)) => {
                 if !self.guest.xstate.edges.write_msr(register, value) {
-                    return self.raise(Event::general_protection());
+                    return self.fault();
                 }
             }
             Answer::Vendor(VendorMsr::TscAdjust) => {
                 self.guest.tsc.write_adjust(value);
                 self.write_tsc_offset(vmcs);
             }
-            Answer::Vendor(VendorMsr::LocalApic) => return self.write_apic_msr(exit, msr, value),
-            Answer::Fault => return self.raise(Event::general_protection()),
+            Answer::Vendor(VendorMsr::LocalApic) => {
+                let exit = self.write_apic_msr(exit, msr, value);
+                return self.finish(exit);
+            }
+            Answer::Fault => return self.fault(),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
                 return self.leave_with_skip(exit, VmExit::MsrWrite { msr: msr.0, value });
             }
         }
-        self.skipped(exit)
+        self.go_on_behind(exit)
     }
 
-    fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Option<VmExit> {
+    fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Outcome {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
         if self.guest.events.any() && self.guest.would_wake(enabled()) {
-            return self.skipped(exit);
+            return self.go_on_behind(exit);
         }
         if self.guest.deadlines.next.is_some() && !self.prepare_to_halt(enabled()) {
-            return self.skipped(exit);
+            return self.go_on_behind(exit);
         }
         self.leave_with_skip(exit, VmExit::Halt)
     }
@@ -367,7 +414,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped(exit)
     }
 
-    fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Option<VmExit> {
+    fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Outcome {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         self.recover_interrupted_event(exit);
         if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.is_delivering() {
@@ -390,13 +437,14 @@ impl<S: FrameSource> VmxVcpu<S> {
         };
         // Only an entry that is there may be one whose writes are logged.
         if fault.present && self.guest.log_write(NestedFormat::Ept, &fault) {
-            return None;
+            return Outcome::Again;
         }
         if self.guest.is_apic_page(&fault) {
-            return self.apic_page_access(vmcs, fault);
+            let exit = self.apic_page_access(vmcs, fault);
+            return self.finish(exit);
         }
         self.guest.pending = Pending::NestedFault(fault);
-        Some(VmExit::NestedPageFault(fault))
+        self.leave(VmExit::NestedPageFault(fault))
     }
 
     fn exception_or_nmi(&mut self, exit: OnExit<'_, payloads::ExceptionOrNmi>) -> Option<VmExit> {

@@ -1,6 +1,6 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{events::end_shadow, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu, world_switch};
+use super::{events::end_shadow, exits::Outcome, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu, world_switch};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit, Width},
@@ -37,17 +37,19 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.refresh_host_state(&vmcs, cr4, false);
         self.guest.xstate.enter_run();
         host::set_cr2(self.guest.cr2);
-        let exit = self.run_until_exit(&vmcs);
+        self.run_until_exit(&vmcs);
         self.guest.cr2 = host::cr2();
         if self.guest.dirty_log.is_some() {
             self.tell_modifications(&vmcs);
         }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
-        Ok(exit)
+        Ok(self.exit)
     }
 
-    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) -> VmExit {
+    /// Enters the guest until there is something for the VMM, which is in `exit` then.
+    #[inline]
+    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) {
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
@@ -57,22 +59,25 @@ impl<S: FrameSource> VmxVcpu<S> {
         } else if self.guest.emulation.is_active()
             && let Some(exit) = self.resume_emulation(vmcs)
         {
-            return exit;
+            self.exit = exit;
+            return;
         }
         loop {
             if self.guest.handle.has_mail() && self.read_mail(vmcs) {
                 self.keep_skip(vmcs);
-                return self.guest.mail_exit();
+                self.exit = self.guest.mail_exit();
+                return;
             }
             if self.guest.deadlines.next.is_some()
                 && let Some(exit) = self.pass_time(vmcs)
             {
                 self.keep_skip(vmcs);
-                return exit;
+                self.exit = exit;
+                return;
             }
             if self.guest.events.any() && self.prepare_events(vmcs) {
-                // Not as a result of the call, which would have to lie in memory: this is on the way of every exit.
-                return if self.guest.events.is_shutdown() { VmExit::Shutdown } else { VmExit::InterruptWindow };
+                self.exit = if self.guest.events.is_shutdown() { VmExit::Shutdown } else { VmExit::InterruptWindow };
+                return;
             }
             if self.forget_nested
                 && let Some(error) = self.forget_nested_now()
@@ -86,7 +91,8 @@ impl<S: FrameSource> VmxVcpu<S> {
             let entered =
                 unsafe { world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context) };
             if !entered {
-                return self.entry_failed(vmcs, 0, super::instructions::instruction_error(), 0);
+                self.entry_failed(vmcs, 0, super::instructions::instruction_error(), 0);
+                return;
             }
             let reason = vmcs.read(EXIT_REASON);
             // The whole word at once: no flag set, and the most frequent exit first.
@@ -99,11 +105,12 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
-                return self.entry_failed(vmcs, reason.bits(), 0, qualification);
+                self.entry_failed(vmcs, reason.bits(), 0, qualification);
+                return;
             }
             self.launched = true;
-            if let Some(exit) = self.handle_exit(vmcs, reason) {
-                return exit;
+            if self.handle_exit(vmcs, reason) == Outcome::Exit {
+                return;
             }
         }
     }
@@ -185,9 +192,9 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest did not run. What was to be injected stays pending.
     #[cold]
-    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, reason: u32, error: u32, qualification: u64) -> VmExit {
+    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, reason: u32, error: u32, qualification: u64) {
         self.take_back_injected(vmcs);
-        VmExit::EntryFailure(EntryFailure { code: reason.into(), qualification, instruction_error: error })
+        self.exit = VmExit::EntryFailure(EntryFailure { code: reason.into(), qualification, instruction_error: error });
     }
 
     /// A general-purpose register of the guest, RSP included.

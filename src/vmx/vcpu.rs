@@ -49,6 +49,8 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     pub(super) launched: bool,
     /// Whether the library completed the guest's last instruction, which ends the shadow of the one before it.
     pub(super) skipped: bool,
+    /// What `run` returns.
+    pub(super) exit: VmExit,
     /// Whether the VMCS has its initial content.
     initialized: bool,
     /// The CPU whose translations carry this vCPU's VPID.
@@ -116,6 +118,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             modification_log: None,
             launched: false,
             skipped: false,
+            exit: VmExit::Nothing,
             initialized: false,
             last_cpu: None,
             forget_nested: false,

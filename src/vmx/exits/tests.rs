@@ -42,7 +42,14 @@ fn put<T: crate::spec::FieldValue, A: Copy, C: Copy>(vmcs: &Vmcs<'_>, field: cra
 }
 
 fn exit(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>, reason: ExitReason) -> Option<VmExit> {
-    vcpu.handle_exit(vmcs, ExitReasonWord::from_bits(reason.0.into()))
+    answer(vcpu, vmcs, ExitReasonWord::from_bits(reason.0.into()))
+}
+
+fn answer(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
+    match vcpu.handle_exit(vmcs, reason) {
+        Outcome::Exit => Some(vcpu.exit),
+        Outcome::Again => None,
+    }
 }
 
 fn in_long_mode(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>) {
@@ -80,7 +87,7 @@ fn everything_that_a_cpu_may_report_has_an_answer() {
             rbx: random(),
             ..vcpu.guest.registers
         };
-        let outcome = vcpu.handle_exit(&vmcs, ExitReasonWord::from_bits(reason & 0x7fff_ffff));
+        let outcome = answer(&mut vcpu, &vmcs, ExitReasonWord::from_bits(reason & 0x7fff_ffff));
         if let Some(exit) = outcome {
             assert_in_map(ExitReason(reason as u16), &exit);
         }
@@ -103,7 +110,7 @@ fn assert_in_map(reason: ExitReason, exit: &VmExit) {
 fn an_unknown_exit_goes_to_the_vmm_as_it_is() {
     let (mut vcpu, vmcs) = vcpu();
     put(&vmcs, EXIT_QUALIFICATION, 0x1234);
-    let outcome = vcpu.handle_exit(&vmcs, ExitReasonWord::from_bits(0x5a5));
+    let outcome = answer(&mut vcpu, &vmcs, ExitReasonWord::from_bits(0x5a5));
     let Some(VmExit::Unhandled(what)) = outcome else { panic!("it was handled") };
     assert_eq!((what.code, what.info1), (0x5a5, 0x1234));
 }
@@ -126,6 +133,26 @@ fn port_reads_and_writes_have_their_width() {
     vcpu.complete_read(0xdead_beef).expect("a read waits");
     assert_eq!((vcpu.guest.registers.rax, vcpu.guest.skip), (0x1122_3344_5566_beef, 2));
     assert!(vcpu.complete_read(0).is_err());
+}
+
+#[test]
+fn answers_in_full_width_change_what_the_instruction_changes() {
+    let (mut vcpu, vmcs) = vcpu();
+    put(&vmcs, VM_EXIT_INSTRUCTION_LENGTH, 1);
+    // IN of 1, 2 and 4 bytes: only the last one clears the upper half.
+    for (size, rax) in [(0, 0x1122_3344_5566_77ff), (1, 0x1122_3344_5566_ffff), (3, 0xffff_ffff)] {
+        vcpu.guest.registers.rax = 0x1122_3344_5566_7788;
+        put(&vmcs, EXIT_QUALIFICATION, 0x60 << 16 | 8 | size);
+        assert!(matches!(exit(&mut vcpu, &vmcs, ExitReason::IO_INSTRUCTION), Some(VmExit::IoRead { .. })));
+        vcpu.complete_read(u64::MAX).expect("a read waits");
+        assert_eq!((vcpu.guest.registers.rax, core::mem::take(&mut vcpu.guest.skip)), (rax, 1));
+    }
+    // RDMSR: one value for EDX:EAX, and the upper halves are cleared.
+    vcpu.guest.registers =
+        GuestRegisters { rax: u64::MAX, rdx: u64::MAX, rcx: 0xffff_ffff_0000_1234, ..vcpu.guest.registers };
+    assert_eq!(exit(&mut vcpu, &vmcs, ExitReason::RDMSR), Some(VmExit::MsrRead { msr: 0x1234 }));
+    vcpu.complete_read(0x8899_aabb_ccdd_eeff).expect("a read waits");
+    assert_eq!((vcpu.guest.registers.rax, vcpu.guest.registers.rdx), (0xccdd_eeff, 0x8899_aabb));
 }
 
 #[test]
