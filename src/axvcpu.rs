@@ -442,3 +442,6 @@ adapt! {
     /// A CPU's virtualization for `axvcpu`, whichever it has.
     X86ArchPerCpuState over crate::PerCpu
 }
+
+#[cfg(test)]
+mod tests;

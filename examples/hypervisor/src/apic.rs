@@ -31,6 +31,7 @@ const COMMAND_PENDING: u32 = 1 << 12;
 const COMMAND_INIT: u32 = 0x4500;
 const COMMAND_STARTUP: u32 = 0x4600;
 const COMMAND_FIXED: u32 = 0x4000;
+const COMMAND_NMI: u32 = 0x4400;
 
 fn read(register: Register) -> u32 {
     // SAFETY: the registers are mapped and aligned; reading these has no effect.
@@ -118,6 +119,11 @@ fn timer_rate() -> u64 {
 /// Interrupts the CPU with this number.
 pub fn send(target: u32, vector: u8) {
     command(target, COMMAND_FIXED | u32::from(vector));
+}
+
+/// Sends the CPU with this number a non-maskable interrupt.
+pub fn send_nmi(target: u32) {
+    command(target, COMMAND_NMI);
 }
 
 /// Resets the CPU with this number, and lets it start in real mode at `page` * 4096.

@@ -9,6 +9,8 @@ global_asm!(
     include_str!("../guests/runtime32.S"),
     include_str!("../guests/runtime64.S"),
     include_str!("../guests/real.S"),
+    // Low: Bochs wants the privilege level 0 in the selector of CS, in real mode too, and one above 64 KiB may have another.
+    include_str!("../guests/bench.S"),
     include_str!("../guests/protected.S"),
     include_str!("../guests/long.S"),
     include_str!("../guests/modes.S"),
@@ -26,6 +28,7 @@ global_asm!(
     include_str!("../guests/triple_fault.S"),
     include_str!("../guests/entry_failure.S"),
     include_str!("../guests/host_timer.S"),
+    include_str!("../guests/host_nmi.S"),
     include_str!("../guests/fpu.S"),
     include_str!("../guests/nested_fault.S"),
     include_str!("../guests/memory.S"),
@@ -39,7 +42,6 @@ global_asm!(
     include_str!("../guests/local_apic.S"),
     include_str!("../guests/speculation.S"),
     include_str!("../guests/apic_smp.S"),
-    include_str!("../guests/bench.S"),
     "    .balign 16",
     "    .globl guests_end",
     "guests_end:",
@@ -119,6 +121,7 @@ guests! {
     triple_fault, "guest_triple_fault", Long;
     entry_failure, "guest_entry_failure", Long;
     host_timer, "guest_host_timer", Long;
+    host_nmi, "guest_host_nmi", Long;
     fpu, "guest_fpu", Long;
     numbered, "guest_numbered", Long;
     nested_fault, "guest_nested_fault", Long;

@@ -7,7 +7,7 @@
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::gdt::{self, Stack};
 use crate::{apic, end};
@@ -31,6 +31,11 @@ const MACHINE_CHECK: u8 = 18;
 
 /// How many timer interrupts the host has handled, on all CPUs.
 static TICKS: AtomicU64 = AtomicU64::new(0);
+
+/// Whether somebody sends non-maskable interrupts; else one is a mistake.
+static NMIS_EXPECTED: AtomicBool = AtomicBool::new(false);
+/// How many non-maskable interrupts the host has handled, on all CPUs.
+static NMIS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -137,6 +142,16 @@ pub fn ticks() -> u64 {
     TICKS.load(Ordering::Relaxed)
 }
 
+/// From now on non-maskable interrupts are counted, or again a mistake.
+pub fn expect_nmis(expected: bool) {
+    NMIS_EXPECTED.store(expected, Ordering::SeqCst);
+}
+
+/// How many non-maskable interrupts have been handled.
+pub fn nmis() -> u64 {
+    NMIS.load(Ordering::SeqCst)
+}
+
 /// Where `interrupts.S` arrives.
 #[unsafe(no_mangle)]
 extern "C" fn interrupt_entry(frame: &mut Frame) {
@@ -149,6 +164,10 @@ extern "C" fn interrupt_entry(frame: &mut Frame) {
         && let Some(rip) = x86_vcpu::fixup::fixup(frame.rip as usize)
     {
         frame.rip = rip as u64;
+        return;
+    }
+    if vector == NMI && NMIS_EXPECTED.load(Ordering::SeqCst) {
+        NMIS.fetch_add(1, Ordering::SeqCst);
         return;
     }
     end::failure(format_args!("exception {vector}{frame}"));

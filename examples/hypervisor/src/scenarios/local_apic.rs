@@ -4,7 +4,6 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
 use x86_vcpu::{ApicBus, ApicMessage, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig, VcpuHost, VmExit};
 
 use super::machine::judge;

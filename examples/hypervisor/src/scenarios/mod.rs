@@ -114,6 +114,7 @@ scenarios! {
     dirty_log = nested::dirty_log();
     nested_misconfiguration = nested::nested_misconfiguration();
     shootdown on 2 CPUs = nested::shootdown();
+    host_nmi on 2 CPUs = multiprocessor::host_nmi();
     misuse = misuse::misuse();
     frames = memory::frames();
     out_of_memory = memory::out_of_memory();

@@ -1,5 +1,6 @@
 //! Two host CPUs.
 
+use alloc::format;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use axerrno::AxResult;
@@ -98,6 +99,57 @@ fn stop_twice(vm: &Vm, vcpu: &mut VmCpu) -> Outcome {
                 vm.memory.lock().write_u32(SCRATCH, 1);
             }
             Exit::Yield => {}
+            Exit::Done(verdict) => return judge(verdict),
+            other => unexpected(&other)?,
+        }
+    }
+}
+
+/// The host gets non-maskable interrupts while its guest spins, which has a handler of its own for them.
+pub fn host_nmi() -> Outcome {
+    const NMIS: u64 = 3;
+    /// Longer than any delivery takes.
+    const PATIENCE: usize = 10_000;
+    let Machine { vm, cpu: mut vcpu } = Machine::new(guests::host_nmi())?;
+    let handle = vcpu.inner().handle();
+    let spinning = AtomicBool::new(false);
+    let before = interrupts::nmis();
+    interrupts::expect_nmis(true);
+    let ((), outcome) = smp::both(
+        OTHER,
+        || {
+            let mut sent = 0;
+            for _ in 0..PATIENCE {
+                if interrupts::nmis() - before == NMIS {
+                    break;
+                }
+                // One at a time: the CPU keeps one more at most.
+                if spinning.load(Ordering::Acquire)
+                    && interrupts::nmis() - before == sent
+                    && let Some(number) = handle.running_on()
+                {
+                    apic::send_nmi(number as u32);
+                    sent += 1;
+                }
+                apic::pause(100_000);
+            }
+            // Whether they came or not, the guest shall end.
+            vm.memory.lock().write_u32(SCRATCH, 1);
+        },
+        || vcpu_to_end(&vm, &mut vcpu, || spinning.store(true, Ordering::Release)),
+    );
+    interrupts::expect_nmis(false);
+    print_output(&vcpu);
+    outcome?;
+    let handled = interrupts::nmis() - before;
+    check(handled == NMIS, || format!("the host handled {handled} non-maskable interrupts, not {NMIS}"))
+}
+
+fn vcpu_to_end(vm: &Vm, vcpu: &mut VmCpu, yielded: impl Fn()) -> Outcome {
+    loop {
+        match vcpu.run(vm)? {
+            Exit::Yield => yielded(),
+            Exit::Interrupt => cpu::take_pending_interrupts(),
             Exit::Done(verdict) => return judge(verdict),
             other => unexpected(&other)?,
         }
