@@ -20,6 +20,8 @@ pub(crate) struct Edges {
     /// The host uses protection keys: the guest's PKRU, while the host's is in the CPU.
     pkru: Option<u32>,
     host_pkru: u32,
+    /// Between [`enter`](Self::enter) and [`leave`](Self::leave).
+    inside: bool,
     /// The host's IA32_XSS, if it is not 0 as the guest's.
     host_xss: u64,
     speculation: Speculation,
@@ -29,7 +31,15 @@ impl Edges {
     /// As this CPU needs it.
     pub(crate) fn new() -> Self {
         let speculation = Speculation::new(Features::of_this_cpu());
-        Self { any: speculation.at_edges(), xcr0: false, pkru: None, host_pkru: 0, host_xss: 0, speculation }
+        Self {
+            any: speculation.at_edges(),
+            xcr0: false,
+            pkru: None,
+            host_pkru: 0,
+            inside: false,
+            host_xss: 0,
+            speculation,
+        }
     }
 
     /// Whether [`enter`](Self::enter) and [`leave`](Self::leave) have anything to do.
@@ -58,7 +68,7 @@ impl Edges {
         let xsaves = CpuidDSub1Eax::from_bits(one.eax).contains(CpuidDSub1Eax::XSAVES);
         // SAFETY: a CPU with XSAVES has the register.
         self.host_xss = if xsaves { unsafe { host::rdmsr(IA32_XSS) } } else { 0 };
-        self.pkru = None;
+        (self.pkru, self.inside) = (None, false);
         if available.contains(Xcr0::PKRU) && host::cr4().contains(Cr4::PKE) {
             // SAFETY: the host has CR4.PKE set, and the caller vouches for the area.
             unsafe {
@@ -78,9 +88,15 @@ impl Edges {
         }
     }
 
+    /// The guest's PKRU, if it is not in the CPU, to which the vCPU is bound.
+    pub(crate) fn pkru(&self) -> Option<u32> {
+        if self.inside { None } else { self.pkru }
+    }
+
     /// At the start of `run`.
     #[cold]
     pub(crate) fn enter(&mut self) {
+        self.inside = true;
         if let Some(guest) = self.pkru {
             // SAFETY: the host has CR4.PKE set.
             unsafe {
@@ -98,6 +114,7 @@ impl Edges {
     /// At the end of `run`.
     #[cold]
     pub(crate) fn leave(&mut self) {
+        self.inside = false;
         self.speculation.leave(&mut Hardware);
         if let Some(guest) = &mut self.pkru {
             // SAFETY: as above; what is loaded is the host's own.
@@ -139,17 +156,22 @@ impl Edges {
     }
 }
 
+/// The place of PKRU in an XSAVE area where CPUID names none.
+const UNNAMED_PKRU: usize = 2688;
+
 /// PKRU in an XSAVE area that holds it in the standard format.
 ///
 /// # Safety
 /// The area must be a frame that XSAVE has written, and the CPU have protection keys.
-unsafe fn saved_pkru(area: *const u8) -> u32 {
+pub(crate) unsafe fn saved_pkru(area: *const u8) -> u32 {
     let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, Xcr0::PKRU.bits().trailing_zeros());
+    // One emulator does not say where it is; it is where Intel's CPUs have it.
+    let offset = if place.eax == 0 { UNNAMED_PKRU } else { place.ebx as usize & 0xffc };
     // SAFETY: `available` has made sure that the component lies in the frame. Bit 9 of XSTATE_BV, at offset 512, is 0 when it
     // has its initial value, 0.
     unsafe {
         let present = area.add(512).cast::<u64>().read() & Xcr0::PKRU.bits() != 0;
-        if present { area.add(place.ebx as usize & 0xffc).cast::<u32>().read() } else { 0 }
+        if present { area.add(offset).cast::<u32>().read() } else { 0 }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
     exit::{NestedFault, VmExit},
     frame::FrameSource,
     nested::{DirtyLog, NestedFormat},
-    spec::x86::registers::{ExceptionVector, Rflags},
+    spec::x86::registers::{Cr4, ExceptionVector, Rflags},
 };
 
 /// What an emulation reads and writes of the VMCS or the VMCB.
@@ -33,6 +33,7 @@ pub(crate) trait Cpu: Segments {
     /// The format of the nested page table.
     const FORMAT: NestedFormat;
 
+    /// Without PKRU, which is kept elsewhere.
     fn paging(&self) -> Paging;
     fn privilege(&self) -> Privilege;
     fn code_size(&self) -> CodeSize;
@@ -169,11 +170,21 @@ impl<S: FrameSource> GuestState<S> {
         unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, self.dirty_log.as_ref().map(NonNull::from)) }
     }
 
+    /// How the guest's addresses are translated, protection keys included.
+    #[inline(always)]
+    fn paging_of<C: Cpu>(&self, cpu: &C) -> Paging {
+        let mut paging = cpu.paging();
+        if paging.cr4.contains(Cr4::PKE) {
+            paging.pkru = self.xstate.pkru(self.cpu.is_some());
+        }
+        paging
+    }
+
     /// The next element of INS or OUTS.
     pub(crate) fn string_io<C: Cpu>(&mut self, cpu: &C, io: StringIo, port: u16, length: u8) -> Progress {
         let Some(mut memory) = self.memory::<C>() else { return Progress::Again };
         let segment = cpu.segment(if io.input { SegmentRegister::Es } else { io.segment });
-        let paging = cpu.paging();
+        let paging = self.paging_of(cpu);
         let context = StringContext {
             paging: &paging,
             privilege: cpu.privilege(),
@@ -241,7 +252,7 @@ impl<S: FrameSource> GuestState<S> {
         // SAFETY: it is used in this function only, which writes nothing, and the root is `set_nested_root`'s.
         let memory = unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, None) };
         let Some(mut memory) = memory else { return };
-        let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
+        let (paging, size, rip) = (self.paging_of(cpu), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         self.registers.rsp = cpu.rsp();
         let mut bytes = InstructionBytes::EMPTY;
@@ -277,7 +288,7 @@ impl<S: FrameSource> GuestState<S> {
         // SAFETY: it is used in this function only, which does not touch the log, and the root is `set_nested_root`'s.
         let memory = unsafe { memory_of::<C, S>(self.nested_root, self.nested_flags, log) };
         let mut memory = memory.ok_or(Error::BadState("the vCPU has no nested page table"))?;
-        let (paging, size, rip) = (cpu.paging(), cpu.code_size(), cpu.rip());
+        let (paging, size, rip) = (self.paging_of(cpu), cpu.code_size(), cpu.rip());
         let code = CodeAddress { linear: size.linear(cpu.base(SegmentRegister::Cs), rip), size };
         self.registers.rsp = cpu.rsp();
         let place = code.linear & IN_PAGE;

@@ -19,6 +19,7 @@ pub(crate) mod local_apic;
 pub(crate) mod memory;
 pub(crate) mod mmio;
 pub(crate) mod msr;
+pub(crate) mod protection_keys;
 pub mod registers;
 pub(crate) mod segmentation;
 pub(crate) mod speculation;

@@ -4,14 +4,16 @@
 //! 4-level and 5-level. Decisions where the manuals leave a choice:
 //! - 4 MiB pages reach 40 bits of physical address (PSE-36), bit 21 of their entry is reserved.
 //! - 1 GiB pages exist whenever 4-level paging does.
-//! - Protection keys are not checked: what the CPU did before the exit, it has checked, and nothing else comes here but
-//!   string I/O.
+//! - The PK flag of an error code is set whenever the key forbids the access, also beside another reason, as Intel has it.
 //! - Accessed and dirty bits are set as for the CPU's own accesses, except for [`LinearAccess::Done`].
 
 #[cfg(test)]
 mod tests;
 
-use super::memory::{GuestMemory, MemoryFault};
+use super::{
+    memory::{GuestMemory, MemoryFault},
+    protection_keys::Pkru,
+};
 use crate::{
     frame::FrameSource,
     spec::x86::{
@@ -36,6 +38,8 @@ pub struct Paging {
     pub pdptes: Option<[u64; 4]>,
     /// How many bits physical addresses have, as CPUID tells the guest; bits above are reserved in entries. 0: all 52.
     pub physical_bits: u8,
+    /// The guest's PKRU, if CR4.PKE is 1.
+    pub pkru: Pkru,
 }
 
 /// What is done at a linear address.
@@ -366,6 +370,15 @@ impl Paging {
     /// Checks the rights of a walk that came to an end.
     fn check(&self, found: &Found, linear: u64, access: LinearAccess) -> Result<(), WalkFault> {
         let user_page = found.all & USER != 0;
+        let data = match access {
+            LinearAccess::Read(privilege) => Some((privilege, false)),
+            LinearAccess::Write(privilege) => Some((privilege, true)),
+            LinearAccess::Done | LinearAccess::Fetch(_) => None,
+        };
+        let key_forbids = user_page
+            && self.long_mode()
+            && self.cr4.contains(Cr4::PKE)
+            && data.is_some_and(|(privilege, write)| self.key_forbids(found.leaf, write, privilege.user));
         let smap_forbids = |privilege: Privilege| {
             user_page && !privilege.user && self.cr4.contains(Cr4::SMAP) && !privilege.alignment_check
         };
@@ -381,7 +394,19 @@ impl Paging {
                 (user_page || !privilege.user) && !smep_forbids && found.all & NO_EXECUTE != 0
             }
         };
-        if allowed { Ok(()) } else { Err(self.fault(linear, access, PageFaultErrorCode::P)) }
+        if allowed && !key_forbids {
+            return Ok(());
+        }
+        let key = if key_forbids { PageFaultErrorCode::PK } else { PageFaultErrorCode::empty() };
+        Err(self.fault(linear, access, PageFaultErrorCode::P | key))
+    }
+
+    /// Whether the protection key of a user page forbids a data access: SDM volume 3, "Protection Keys for User-Mode
+    /// Addresses".
+    #[cold]
+    fn key_forbids(&self, leaf: u64, write: bool, user: bool) -> bool {
+        let rights = self.pkru.of_key(PageTableEntry::from_bits(leaf).protection_key());
+        rights.access_disable || write && rights.write_disable && (user || self.cr0.contains(Cr0::WP))
     }
 
     #[cold]

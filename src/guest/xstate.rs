@@ -16,7 +16,11 @@ use core::arch::x86_64 as intrinsics;
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
-    guest::edges::Edges,
+    guest::{
+        edges::{Edges, saved_pkru},
+        protection_keys::Pkru,
+    },
+    host::InterruptsOff,
     spec::x86::{
         cpuid::CpuidLeaf,
         registers::{Cr4, Xcr0},
@@ -59,6 +63,31 @@ pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
     /// What else they have to switch.
     pub(crate) edges: Edges,
     host_control: HostControl,
+}
+
+/// The guest's PKRU in this CPU, and room for it: RDPKRU needs CR4.PKE, which the host may not have.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedPkru {
+    /// The guest's area.
+    area: *mut u8,
+    available: Xcr0,
+}
+
+impl SavedPkru {
+    /// Reads it.
+    pub(crate) fn read(self) -> u32 {
+        let _interrupts_off = InterruptsOff::new();
+        let xcr0 = read_xcr0();
+        // SAFETY: `ExtendedState::pkru` made this for a bound vCPU, whose area nothing else is kept in but the legacy region,
+        // which XSAVE of this component leaves alone, and which lives while the exit is handled. XCR0 gets a value that this
+        // CPU supports, and its own back; no code that uses extended registers is between.
+        unsafe {
+            write_xcr0(self.available);
+            intrinsics::_xsave64(self.area, Xcr0::PKRU.bits());
+            write_xcr0(xcr0);
+            saved_pkru(self.area)
+        }
+    }
 }
 
 /// What the calling convention wants preserved of the host's floating-point state.
@@ -157,6 +186,21 @@ impl<S: FrameSource> ExtendedState<S> {
             intrinsics::_xsave64(self.guest.as_mut_ptr(), self.available.bits());
             intrinsics::_xrstor64(self.host.as_mut_ptr(), self.available.bits());
             write_xcr0(self.host_xcr0);
+        }
+    }
+
+    /// Where the PKRU of a guest with CR4.PKE set is. `bound`: the vCPU is bound to this CPU.
+    pub(crate) fn pkru(&self, bound: bool) -> Pkru {
+        if !self.available.contains(Xcr0::PKRU) {
+            return Pkru::Unused;
+        }
+        if !bound {
+            // SAFETY: `unload_guest` has written the area, or `reset`, and the CPU has the component.
+            return Pkru::Value(unsafe { saved_pkru(self.guest.as_mut_ptr()) });
+        }
+        match self.edges.pkru() {
+            Some(value) => Pkru::Value(value),
+            None => Pkru::InCpu(SavedPkru { area: self.guest.as_mut_ptr(), available: self.available }),
         }
     }
 

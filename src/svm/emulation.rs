@@ -9,6 +9,7 @@ use crate::{
         decode::string_operands,
         emulation::{Cpu, Progress},
         mmio::Segments,
+        protection_keys::Pkru,
         registers::Segment,
         segmentation::{AddressSize, CodeSize, SegmentRegister},
         string_io::StringIo,
@@ -60,6 +61,7 @@ impl Cpu for VmcbCpu<'_> {
             // With nested paging the CPU reads them from memory at each walk: APM volume 2, "Nested Paging and VMRUN/#VMEXIT".
             pdptes: None,
             physical_bits: self.physical_bits,
+            pkru: Pkru::Unused,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
         control::ControlState,
         emulation::{Cpu, Progress},
         mmio::Segments,
+        protection_keys::Pkru,
         registers::Segment,
         segmentation::{AddressSize, CodeSize, SegmentRegister},
         string_io::StringIo,
@@ -72,6 +73,7 @@ impl Cpu for VmcsCpu<'_> {
             efer: self.control.efer,
             pdptes,
             physical_bits: self.physical_bits,
+            pkru: Pkru::Unused,
         }
     }
 

@@ -191,4 +191,37 @@ vectors_check:                          # R13: the pages; R14: the components. A
     attempt 1f
     mov %eax, VECTORS
 1:  call outcome64
+    # The same by what the VMM does on the guest's behalf.
+    say64 "INS to it: "
+    mov $PORT_STREAM, %edx
+    mov $VECTORS, %edi
+    attempt 1f
+    insb
+1:  call outcome64
+    say64 "OUTS from it: "
+    mov $PORT_STREAM, %edx
+    mov $VECTORS, %esi
+    attempt 1f
+    outsb
+1:  call outcome64
+    mov $1 << 2, %eax                   # AD of key 1
+    xor %ecx, %ecx
+    xor %edx, %edx
+    wrpkru
+    say64 "OUTS without the right to read: "
+    mov $PORT_STREAM, %edx
+    mov $VECTORS, %esi
+    attempt 1f
+    outsb
+1:  call outcome64
+    xor %eax, %eax
+    xor %ecx, %ecx
+    xor %edx, %edx
+    wrpkru
+    say64 "INS with all rights: "
+    mov $PORT_STREAM, %edx
+    mov $VECTORS, %edi
+    attempt 1f
+    insb
+1:  call outcome64
     finish PASSED

@@ -18,6 +18,7 @@ fn long() -> Paging {
         efer: Efer::LME | Efer::LMA | Efer::NXE,
         pdptes: None,
         physical_bits: 46,
+        pkru: Pkru::Unused,
     }
 }
 
@@ -229,6 +230,53 @@ fn rights() {
     }
 }
 
+/// Random keys against the table of the manual: the rights of a key count for data in user pages, whoever accesses it, and its
+/// write right for supervisors with CR0.WP alone.
+#[test]
+fn protection_keys() {
+    let guest = TestGuest::new((crate::nested::NestedFormat::Ept, PageSize::Size2M));
+    let mut random = Random(0x0f1e_2d3c_4b5a_6978);
+    for number in 0..3 {
+        guest.set_u64(0x1000 + number * 0x1000, 0x2000 + number * 0x1000 | 0x67);
+    }
+    let mut forbidden = 0;
+    for _ in 0..40_000 {
+        let (user_page, writable, key) = (random.below(4) != 0, random.below(4) != 0, random.below(16));
+        guest.set_u64(0x4000, 0x5061 | u64::from(user_page) << 2 | u64::from(writable) << 1 | key << 59);
+        let pkru = random.next() as u32;
+        let (no_access, no_write) = (pkru >> (2 * key) & 1 == 1, pkru >> (2 * key + 1) & 1 == 1);
+        let (wp, pke) = (random.flip(), random.below(4) != 0);
+        let mut paging = Paging { pkru: Pkru::Value(pkru), ..long() };
+        paging.cr0.set(Cr0::WP, wp);
+        paging.cr4.set(Cr4::PKE, pke);
+        let privilege = Privilege { user: random.flip(), alignment_check: false };
+        let (access, by_rights, by_key, code) = match (random.below(3), privilege.user) {
+            (0, true) => (LinearAccess::Read(privilege), user_page, !no_access, 5),
+            (0, false) => (LinearAccess::Read(privilege), true, !no_access, 1),
+            (1, true) => (LinearAccess::Write(privilege), user_page && writable, !no_access && !no_write, 7),
+            (1, false) => (LinearAccess::Write(privilege), writable || !wp, !no_access && !(no_write && wp), 3),
+            (_, true) => (LinearAccess::Fetch(privilege), user_page, true, 0x15),
+            (_, false) => (LinearAccess::Fetch(privilege), true, true, 0x11),
+        };
+        let by_key = by_key || !pke || !user_page;
+        let result = paging.translate(&mut guest.memory(), 0x123, access);
+        if by_rights && by_key {
+            assert_eq!(result, Ok(0x5123));
+        } else {
+            assert_eq!(error_code(result), if by_key { code } else { code | 0x20 });
+            forbidden += u32::from(by_rights);
+        }
+        assert_eq!(paging.translate(&mut guest.memory(), 0x123, LinearAccess::Done), Ok(0x5123));
+    }
+    assert!(forbidden > 1000, "{forbidden} accesses that the key alone forbids");
+    // No other paging has keys.
+    guest.set(0x1000, &(0x2000_u32 | 0x67).to_le_bytes());
+    guest.set(0x2000, &(0x5000_u32 | 0x67).to_le_bytes());
+    let flat =
+        Paging { cr0: Cr0::PE | Cr0::PG, cr3: 0x1000, cr4: Cr4::PKE, pkru: Pkru::Value(!0), ..Paging::default() };
+    assert_eq!(flat.translate(&mut guest.memory(), 0x123, LinearAccess::Write(USER_MODE)), Ok(0x5123));
+}
+
 /// Tables that point anywhere, in every mode: an answer, whatever it is.
 #[test]
 fn garbage_does_no_harm() {
@@ -252,6 +300,7 @@ fn garbage_does_no_harm() {
             efer: Efer::from_bits(random.next()),
             pdptes: random.flip().then(|| [random.next() & 0xffff, 0x1001, random.next(), 0]),
             physical_bits: random.next() as u8,
+            pkru: Pkru::Value(random.next() as u32),
         };
         let privilege = Privilege { user: random.flip(), alignment_check: random.flip() };
         let access = match random.below(4) {
