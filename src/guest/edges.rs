@@ -143,6 +143,16 @@ impl Edges {
         self.decide();
     }
 
+    /// Whether each exit fills the return stack buffer.
+    pub(crate) fn fills_return_stack(&self) -> bool {
+        self.speculation.fills_return_stack()
+    }
+
+    /// What the VMCB's SPEC_CTRL has to be, on a CPU that uses it.
+    pub(crate) fn control_for_vmcb(&self) -> Option<u64> {
+        self.speculation.control_for_vmcb()
+    }
+
     /// The guest's RDMSR.
     pub(crate) fn read_msr(&self, register: SpeculationMsr) -> u64 {
         self.speculation.read(register)

@@ -8,13 +8,14 @@ use crate::{
     host,
     spec::{
         Msr,
+        amd::msrs::Cpuid8000000aEdx,
         x86::{
-            cpuid::{Cpuid80000008Ebx, CpuidLeaf},
+            cpuid::{Cpuid80000008Ebx, Cpuid80000021Eax, CpuidLeaf},
             msrs::{
                 ArchCapabilities, FlushCmd, IA32_ARCH_CAPABILITIES, IA32_FLUSH_CMD, IA32_PRED_CMD, IA32_SPEC_CTRL,
                 PredCmd, SpecCtrl,
             },
-            registers::Cpuid7Edx,
+            registers::{Cpuid7Edx, Cr4},
         },
     },
 };
@@ -33,11 +34,16 @@ pub struct SpeculationPolicy {
     pub clear_buffers: bool,
     /// At each bind of another vCPU than the last on that CPU: an indirect branch prediction barrier (IA32_PRED_CMD).
     pub barrier_between_vcpus: bool,
+    /// At each exit: fill the return stack buffer, from which returns of the host are predicted otherwise as a guest has left
+    /// it. Some seventy instructions. Not done for a host that uses shadow stacks (CR4.CET), where it would need instructions of
+    /// its own.
+    pub fill_return_stack: bool,
 }
 
 impl SpeculationPolicy {
     /// Nothing of it: for hosts whose guests trust each other and whom the host trusts.
-    pub const NONE: Self = Self { flush_l1d: false, clear_buffers: false, barrier_between_vcpus: false };
+    pub const NONE: Self =
+        Self { flush_l1d: false, clear_buffers: false, barrier_between_vcpus: false, fill_return_stack: false };
 
     /// What the CPU that executes this needs.
     pub fn for_this_cpu() -> Self {
@@ -51,6 +57,7 @@ impl SpeculationPolicy {
             flush_l1d: !cpu.capabilities.intersects(skips),
             clear_buffers: not(ArchCapabilities::MDS_NO) || cpu.capabilities.contains(ArchCapabilities::RFDS_CLEAR),
             barrier_between_vcpus: true,
+            fill_return_stack: cpu.return_stack_exposed,
         }
         .limited_to(cpu)
     }
@@ -61,6 +68,7 @@ impl SpeculationPolicy {
             flush_l1d: self.flush_l1d && cpu.flush,
             clear_buffers: self.clear_buffers && cpu.clears_buffers,
             barrier_between_vcpus: self.barrier_between_vcpus && cpu.barrier,
+            fill_return_stack: self.fill_return_stack && !cpu.shadow_stacks,
         }
     }
 }
@@ -79,6 +87,13 @@ pub(crate) struct Features {
     /// IA32_ARCH_CAPABILITIES; 0 where there is none.
     capabilities: ArchCapabilities,
     has_capabilities: bool,
+    /// A guest's returns may steer those of the host: the CPU tells of its branch prediction, and nothing in it (enhanced
+    /// or automatic IBRS) keeps the two apart.
+    return_stack_exposed: bool,
+    /// The host uses shadow stacks, or may.
+    shadow_stacks: bool,
+    /// SVM keeps the guest's IA32_SPEC_CTRL in the VMCB, and adds the host's bits to it while the guest runs.
+    pub(crate) control_in_vmcb: bool,
 }
 
 /// What guests are told of IA32_ARCH_CAPABILITIES: what the CPU is not subject to. Nothing that names a register to write.
@@ -105,7 +120,8 @@ impl Features {
         if cfg!(test) {
             return Self::default();
         }
-        Self::of(crate::cpu::cpuid, &mut Hardware)
+        let shadow_stacks = host::cr4().contains(Cr4::CET);
+        Self { shadow_stacks, ..Self::of(crate::cpu::cpuid, &mut Hardware) }
     }
 
     fn of(cpuid: impl Fn(u32, u32) -> [u32; 4], msrs: &mut impl Registers) -> Self {
@@ -117,17 +133,27 @@ impl Features {
         control.set(SpecCtrl::STIBP, intel.contains(Cpuid7Edx::STIBP) || amd.contains(Cpuid80000008Ebx::STIBP));
         control.set(SpecCtrl::SSBD, intel.contains(Cpuid7Edx::SSBD) || amd.contains(Cpuid80000008Ebx::SSBD));
         let has_capabilities = intel.contains(Cpuid7Edx::ARCH_CAPABILITIES);
+        let capabilities = if has_capabilities {
+            ArchCapabilities::from_bits(msrs.read(IA32_ARCH_CAPABILITIES))
+        } else {
+            ArchCapabilities::empty()
+        };
+        let barrier = ibrs || amd.contains(Cpuid80000008Ebx::IBPB);
+        let second = Cpuid80000021Eax::from_bits(cpuid(CpuidLeaf::EXTENDED_FEATURES_2.0, 0)[0]);
+        let kept_apart = capabilities.contains(ArchCapabilities::IBRS_ALL.with(ArchCapabilities::PBRSB_NO))
+            || second.contains(Cpuid80000021Eax::AUTOMATIC_IBRS);
+        // CPUs without SVM have no such leaf, and it reads as zeros.
+        let svm = Cpuid8000000aEdx::from_bits(cpuid(CpuidLeaf::SVM.0, 0)[3]);
         Self {
             control,
-            barrier: ibrs || amd.contains(Cpuid80000008Ebx::IBPB),
+            barrier,
             flush: intel.contains(Cpuid7Edx::L1D_FLUSH),
             clears_buffers: intel.contains(Cpuid7Edx::MD_CLEAR),
-            capabilities: if has_capabilities {
-                ArchCapabilities::from_bits(msrs.read(IA32_ARCH_CAPABILITIES))
-            } else {
-                ArchCapabilities::empty()
-            },
+            capabilities,
             has_capabilities,
+            return_stack_exposed: barrier && !kept_apart,
+            shadow_stacks: false,
+            control_in_vmcb: svm.contains(Cpuid8000000aEdx::SPEC_CTRL),
         }
     }
 
@@ -219,7 +245,22 @@ impl Speculation {
 
     /// Whether the edges of `run` have anything to do.
     pub(crate) fn at_edges(&self) -> bool {
-        !self.control.is_empty() || self.policy.flush_l1d || self.policy.clear_buffers
+        self.switches_control() || self.policy.flush_l1d || self.policy.clear_buffers
+    }
+
+    /// Whether each exit fills the return stack buffer.
+    pub(crate) fn fills_return_stack(&self) -> bool {
+        self.policy.fill_return_stack
+    }
+
+    /// IA32_SPEC_CTRL as the guest has it, for the VMCB of a CPU that takes it from there.
+    pub(crate) fn control_for_vmcb(&self) -> Option<u64> {
+        self.cpu.control_in_vmcb.then_some(self.control.bits())
+    }
+
+    /// Whether the guest's IA32_SPEC_CTRL is ours to switch, and has anything set.
+    fn switches_control(&self) -> bool {
+        !self.control.is_empty() && !self.cpu.control_in_vmcb
     }
 
     /// What the CPU runs with: the guest's bits and the host's, whose code in `run` must not lose its own.
@@ -236,7 +277,7 @@ impl Speculation {
 
     /// At the start of `run`.
     pub(crate) fn enter(&mut self, registers: &mut impl Registers) {
-        if !self.control.is_empty() {
+        if self.switches_control() {
             self.host_control = registers.read(IA32_SPEC_CTRL);
             if self.effective() != self.host_control {
                 registers.write(IA32_SPEC_CTRL, self.effective());
@@ -252,7 +293,7 @@ impl Speculation {
 
     /// At the end of `run`.
     pub(crate) fn leave(&mut self, registers: &mut impl Registers) {
-        if !self.control.is_empty() && self.effective() != self.host_control {
+        if self.switches_control() && self.effective() != self.host_control {
             registers.write(IA32_SPEC_CTRL, self.host_control);
         }
     }
@@ -273,6 +314,10 @@ impl Speculation {
     pub(crate) fn write(&mut self, registers: &mut impl Registers, register: SpeculationMsr, value: u64) -> bool {
         match register {
             SpeculationMsr::Control if value & !self.cpu.control.bits() == 0 => {
+                if self.cpu.control_in_vmcb {
+                    self.control = SpecCtrl::from_bits(value);
+                    return true;
+                }
                 if self.control.is_empty() {
                     // So far the CPU ran with the host's.
                     self.host_control = registers.read(IA32_SPEC_CTRL);
@@ -347,7 +392,12 @@ mod tests {
 
     #[test]
     fn the_default_is_what_the_cpu_needs() {
-        let all = SpeculationPolicy { flush_l1d: true, clear_buffers: true, barrier_between_vcpus: true };
+        let all = SpeculationPolicy {
+            flush_l1d: true,
+            clear_buffers: true,
+            barrier_between_vcpus: true,
+            fill_return_stack: true,
+        };
         assert_eq!(SpeculationPolicy::for_features(&intel(None)), all);
         let policy = |capabilities| SpeculationPolicy::for_features(&intel(Some(capabilities)));
         assert!(!policy(ArchCapabilities::RDCL_NO).flush_l1d && policy(ArchCapabilities::RDCL_NO).clear_buffers);
@@ -359,8 +409,64 @@ mod tests {
         let amd = Cpuid80000008Ebx::IBPB | Cpuid80000008Ebx::SSBD;
         let cpuid = |leaf, _| if leaf == CpuidLeaf::ADDRESS_SIZES.0 { [0, amd.bits(), 0, 0] } else { [0; 4] };
         let amd = Features::of(cpuid, &mut Fake::default());
-        let barrier = SpeculationPolicy { barrier_between_vcpus: true, ..SpeculationPolicy::NONE };
+        let barrier =
+            SpeculationPolicy { barrier_between_vcpus: true, fill_return_stack: true, ..SpeculationPolicy::NONE };
         assert_eq!((SpeculationPolicy::for_features(&amd), amd.control), (barrier, SpecCtrl::SSBD));
+        assert!(!amd.control_in_vmcb);
+    }
+
+    #[test]
+    fn the_return_stack_is_filled_where_nothing_else_keeps_it_apart() {
+        let fills = |cpu: &Features| SpeculationPolicy::for_features(cpu).fill_return_stack;
+        let capabilities = |capabilities| fills(&intel(Some(capabilities)));
+        assert!(fills(&intel(None)) && capabilities(ArchCapabilities::empty()));
+        assert!(capabilities(ArchCapabilities::IBRS_ALL), "post-barrier predictions");
+        assert!(capabilities(ArchCapabilities::PBRSB_NO));
+        assert!(!capabilities(ArchCapabilities::IBRS_ALL | ArchCapabilities::PBRSB_NO));
+        let amd = |automatic: bool| {
+            let mut second = Cpuid80000021Eax::empty();
+            second.set(Cpuid80000021Eax::AUTOMATIC_IBRS, automatic);
+            let cpuid = move |leaf, _| match CpuidLeaf(leaf) {
+                CpuidLeaf::ADDRESS_SIZES => [0, Cpuid80000008Ebx::IBPB.bits(), 0, 0],
+                CpuidLeaf::EXTENDED_FEATURES_2 => [second.bits(), 0, 0, 0],
+                _ => [0; 4],
+            };
+            fills(&Features::of(cpuid, &mut Fake::default()))
+        };
+        assert!(amd(false) && !amd(true));
+        // A VMM may ask for it on a CPU that does not say that it needs it, and for none.
+        let mut speculation = Speculation::new(Features::default());
+        assert!(!speculation.fills_return_stack());
+        speculation.set_policy(SpeculationPolicy { fill_return_stack: true, ..SpeculationPolicy::NONE });
+        assert!(speculation.fills_return_stack() && !speculation.at_edges());
+        // Shadow stacks would not agree with it.
+        let mut speculation = Speculation::new(Features { shadow_stacks: true, ..intel(None) });
+        assert!(!speculation.fills_return_stack());
+        speculation.set_policy(SpeculationPolicy { fill_return_stack: true, ..SpeculationPolicy::NONE });
+        assert!(!speculation.fills_return_stack() && speculation.policy().fill_return_stack);
+    }
+
+    #[test]
+    fn a_control_in_the_vmcb_is_not_switched() {
+        let cpuid = |leaf, _| match CpuidLeaf(leaf) {
+            CpuidLeaf::ADDRESS_SIZES => [0, (Cpuid80000008Ebx::IBRS | Cpuid80000008Ebx::STIBP).bits(), 0, 0],
+            CpuidLeaf::SVM => [0, 0, 0, Cpuid8000000aEdx::SPEC_CTRL.bits()],
+            _ => [0; 4],
+        };
+        let mut fake = Fake { control: SpecCtrl::STIBP.bits(), ..Fake::default() };
+        let mut speculation = Speculation::new(Features::of(cpuid, &mut fake));
+        speculation.set_policy(SpeculationPolicy::NONE);
+        assert_eq!(speculation.control_for_vmcb(), Some(0));
+        assert!(speculation.write(&mut fake, SpeculationMsr::Control, SpecCtrl::IBRS.bits()));
+        assert!(!speculation.write(&mut fake, SpeculationMsr::Control, SpecCtrl::SSBD.bits()), "a bit that it has not");
+        assert_eq!(speculation.read(SpeculationMsr::Control), SpecCtrl::IBRS.bits());
+        assert_eq!(speculation.control_for_vmcb(), Some(SpecCtrl::IBRS.bits()));
+        assert!(!speculation.at_edges());
+        speculation.enter(&mut fake);
+        speculation.leave(&mut fake);
+        assert!(fake.writes.is_empty() && fake.control == SpecCtrl::STIBP.bits());
+        // Without it there is nothing to put there.
+        assert_eq!(Speculation::new(intel(None)).control_for_vmcb(), None);
     }
 
     #[test]

@@ -340,6 +340,9 @@ impl<S: FrameSource> SvmVcpu<S> {
                 if !self.guest.xstate.edges.write_msr(register, value) {
                     return self.raise(Event::general_protection());
                 }
+                if let Some(control) = self.guest.xstate.edges.control_for_vmcb() {
+                    self.vmcb.set_spec_ctrl(control);
+                }
             }
             Answer::Vendor(VendorMsr::TscAdjust) => {
                 self.guest.tsc.write_adjust(value);

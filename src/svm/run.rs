@@ -39,6 +39,10 @@ use crate::{
     },
 };
 
+/// The clean bit of a group that the library does not use. Without it an entry does what only some need, and what an exit of
+/// all others would have to ask for.
+pub(super) const EVERY_ENTRY: CleanBits = CleanBits::AVIC;
+
 impl<S: FrameSource> SvmVcpu<S> {
     /// Runs the guest until the VMM has to do something. Interrupts, NMIs and machine checks of the host are held back inside,
     /// except while the guest executes, which they end.
@@ -168,14 +172,24 @@ impl<S: FrameSource> SvmVcpu<S> {
             let now = &self.vmcb;
             self.backup.copy_from(now);
         }
-        // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`.
-        unsafe { self.enter() };
+        let fills_return_stack = self.guest.xstate.edges.fills_return_stack();
+        if fills_return_stack {
+            let (registers, vmcb) = (&raw mut self.guest.registers, self.vmcb.address());
+            // SAFETY: as below, and as in `enter`.
+            unsafe { world_switch::enter_and_fill(registers, vmcb, self.guest.xstate.legacy_region()) };
+        } else {
+            // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`.
+            unsafe { self.enter() };
+        }
         if is_refusal(self.vmcb.exitcode()) {
             return self.entry_failed(injected);
         }
         self.proven = true;
         self.vmcb.set_tlb_control(TlbControl::DO_NOTHING);
         self.vmcb.mark_all_clean();
+        if fills_return_stack {
+            self.vmcb.mark_dirty(EVERY_ENTRY);
+        }
         self.guest.registers.rax = self.vmcb.rax();
         Outcome::Again
     }

@@ -8,6 +8,7 @@ use super::{
     code_page::CodePage,
     events::NmiState,
     permission_maps::{self, IoMap, MsrMap},
+    run::EVERY_ENTRY,
     setup::{self, Assists},
     state::Hidden,
     vmcb::VmcbFrame,
@@ -181,6 +182,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Sets what is done against speculation across the borders of this vCPU. SVM needs no flush of the L1 cache.
     pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
         self.guest.xstate.edges.set_policy(policy);
+        // The next entry looks at it.
+        self.vmcb.mark_dirty(EVERY_ENTRY);
     }
 
     /// The policy that answers the guest's CPUID.

@@ -16,7 +16,11 @@ use core::{
 
 use super::instructions::{clgi, stgi, vmload, vmsave};
 use crate::{
-    guest::{registers::GuestRegisters, xstate::HOST_USES_SSE},
+    guest::{
+        registers::GuestRegisters,
+        return_stack::{self, fill_return_stack},
+        xstate::HOST_USES_SSE,
+    },
     host::InterruptsOff,
 };
 
@@ -73,6 +77,20 @@ pub(super) unsafe fn leave_world_for_good(host: u64, guest: u64, interrupts_off:
     core::mem::forget(interrupts_off);
 }
 
+/// `switch` or `switch_and_fill`. They change all general-purpose registers but RBX, RBP and RSP, and the vector and x87
+/// registers with those that a call may change: so the compiler keeps what it needs elsewhere, and only that.
+macro_rules! call {
+    ($switch:ident, $registers:expr, $vmcb:expr, $legacy_region:expr) => {
+        asm!(
+            "call {switch}",
+            switch = sym $switch,
+            inout("rdi") $registers => _, inout("rsi") $vmcb => _, inout("rdx") $legacy_region => _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            clobber_abi("sysv64"),
+        )
+    };
+}
+
 /// Runs `f` with the host's FS, GS and TR, and the guest's in its VMCB; GIF stays 0.
 ///
 /// # Safety
@@ -97,23 +115,27 @@ pub(super) unsafe fn with_host_segments<R>(host: u64, guest: u64, f: impl FnOnce
 /// `legacy_region` are parts of, whose controls keep the guest from host resources. No reference to it exists.
 #[inline(always)]
 pub(super) unsafe fn enter(registers: *mut GuestRegisters, vmcb: u64, legacy_region: *mut u8) {
-    // SAFETY: the caller's promises. `switch` changes all general-purpose registers but RBX, RBP and RSP, and the vector and
-    // x87 registers with those that a call may change: so the compiler keeps what it needs elsewhere, and only that.
-    unsafe {
-        asm!(
-            "call {switch}",
-            switch = sym switch,
-            inout("rdi") registers => _, inout("rsi") vmcb => _, inout("rdx") legacy_region => _,
-            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
-            clobber_abi("sysv64"),
-        );
-    }
+    // SAFETY: the caller's promise.
+    unsafe { call!(switch, registers, vmcb, legacy_region) }
 }
 
-/// What [`enter`] calls, with a convention of its own: RDI is the address of the registers, RSI the VMCB, RDX the legacy
-/// region; RBX, RBP and RSP are preserved.
+/// As [`enter`], and fills the return stack buffer at the exit.
+///
+/// # Safety
+/// As for [`enter`].
+#[inline(never)]
+pub(super) unsafe fn enter_and_fill(registers: *mut GuestRegisters, vmcb: u64, legacy_region: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { call!(switch_and_fill, registers, vmcb, legacy_region) }
+}
+
+// What [`enter`] calls, with a convention of its own: RDI is the address of the registers, RSI the VMCB, RDX the legacy
+// region; RBX, RBP and RSP are preserved.
+macro_rules! switches {
+    ($($(#[$doc:meta])* $name:ident($at_exit:expr $(, $operand:ident = $value:expr)*);)*) => {$(
+$(#[$doc])*
 #[unsafe(naked)]
-unsafe extern "C" fn switch() {
+unsafe extern "C" fn $name() {
     naked_asm!(
         "push rbp",
         "push rbx",
@@ -129,6 +151,7 @@ unsafe extern "C" fn switch() {
         "mov r12, [rdi + {r12}]", "mov r13, [rdi + {r13}]", "mov r14, [rdi + {r14}]", "mov r15, [rdi + {r15}]",
         "mov rdi, [rdi + {rdi}]",
         "vmrun rax",
+        $at_exit,
         // RSP and RAX are the host's again; all other general-purpose registers are the guest's.
         "pop rax",
         "mov [rax + {rcx}], rcx", "mov [rax + {rdx}], rdx", "mov [rax + {rbx}], rbx", "mov [rax + {rbp}], rbp",
@@ -152,5 +175,15 @@ unsafe extern "C" fn switch() {
         r10 = const offset_of!(GuestRegisters, r10), r11 = const offset_of!(GuestRegisters, r11),
         r12 = const offset_of!(GuestRegisters, r12), r13 = const offset_of!(GuestRegisters, r13),
         r14 = const offset_of!(GuestRegisters, r14), r15 = const offset_of!(GuestRegisters, r15),
+        $($operand = const $value,)*
     )
+}
+    )*};
+}
+
+switches! {
+    /// As [`enter`] needs it.
+    switch("");
+    /// With the return stack buffer filled before the first return.
+    switch_and_fill(fill_return_stack!(), entries = return_stack::ENTRIES, bytes = return_stack::BYTES);
 }

@@ -106,7 +106,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         super::setup::fill_msr_bitmap(&mut msr_bitmap, guest.msrs.policy());
         let vpid = if controls.uses_vpid() { Some(Vpid::allocate()?) } else { None };
         Ok(Self {
-            context: Context { host_rsp: 0, legacy_region: guest.xstate.legacy_region() },
+            context: Context {
+                host_rsp: 0,
+                legacy_region: guest.xstate.legacy_region(),
+                fills_return_stack: guest.xstate.edges.fills_return_stack(),
+            },
             guest,
             capabilities,
             controls,
@@ -197,6 +201,9 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// Sets what is done against speculation across the borders of this vCPU.
     pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
         self.guest.xstate.edges.set_policy(policy);
+        self.context.fills_return_stack = self.guest.xstate.edges.fills_return_stack();
+        // HOST_RIP is written with HOST_RSP, by the next entry.
+        self.context.host_rsp = 0;
     }
 
     /// The policy that answers the guest's CPUID.

@@ -9,7 +9,11 @@ use core::{
 };
 
 use crate::{
-    guest::{registers::GuestRegisters, xstate::HOST_USES_SSE},
+    guest::{
+        registers::GuestRegisters,
+        return_stack::{self, fill_return_stack},
+        xstate::HOST_USES_SSE,
+    },
     spec::intel::vmcs::{HOST_RIP, HOST_RSP},
 };
 
@@ -20,6 +24,8 @@ pub(super) struct Context {
     pub(super) host_rsp: u64,
     /// Where FXSAVE and FXRSTOR keep the guest's x87 and SSE registers.
     pub(super) legacy_region: *mut u8,
+    /// Whether exits fill the return stack buffer. It counts when HOST_RIP is written: whoever changes it sets `host_rsp` to 0.
+    pub(super) fills_return_stack: bool,
 }
 
 /// The MXCSR with which host code runs: its reset value, all exceptions masked.
@@ -93,9 +99,15 @@ unsafe extern "C" fn switch() {
         "vmwrite rax, rsp",
         "mov [rdx + {host_rsp}], rsp",
         "lea rcx, [rip + 7f]",
+        "lea r8, [rip + 8f]",
+        "cmp byte ptr [rdx + {fills_return_stack}], 0",
+        "cmovne rcx, r8",
         "mov eax, {host_rip_field}",
         "vmwrite rax, rcx",
         "jmp 2b",
+        // HOST_RIP where exits fill the return stack buffer.
+        "8:",
+        fill_return_stack!(),
         // HOST_RIP. RSP is HOST_RSP; all other general-purpose registers are the guest's.
         "7:",
         "xchg rdi, [rsp]",
@@ -119,6 +131,9 @@ unsafe extern "C" fn switch() {
         host_mxcsr = sym HOST_MXCSR,
         host_rsp = const offset_of!(Context, host_rsp),
         legacy_region = const offset_of!(Context, legacy_region),
+        fills_return_stack = const offset_of!(Context, fills_return_stack),
+        entries = const return_stack::ENTRIES,
+        bytes = const return_stack::BYTES,
         host_rsp_field = const HOST_RSP.encoding(),
         host_rip_field = const HOST_RIP.encoding(),
         rax = const offset_of!(GuestRegisters, rax), rcx = const offset_of!(GuestRegisters, rcx),

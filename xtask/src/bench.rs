@@ -21,8 +21,8 @@ use crate::setup::{self, Emulators};
 use crate::size;
 
 /// The kinds of round trip, in the order of the tables.
-pub const EXITS: [&str; 9] =
-    ["cpuid", "rdmsr", "out", "in", "hlt", "hypercall", "mmio_real", "mmio_long", "nested_fault"];
+pub const EXITS: [&str; 10] =
+    ["cpuid", "cpuid_filled", "rdmsr", "out", "in", "hlt", "hypercall", "mmio_real", "mmio_long", "nested_fault"];
 /// Instructions that count as one each, and cost hundreds of cycles on silicon.
 pub const COUNTS: [&str; 6] = ["vmread", "vmwrite", "rdmsr", "wrmsr", "xsetbv", "cpuid"];
 

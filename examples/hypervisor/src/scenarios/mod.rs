@@ -93,6 +93,7 @@ scenarios! {
     policies = policies::policies();
     xsetbv = alone::xsetbv();
     speculation = speculation::speculation();
+    return_stack = speculation::return_stack();
     tsc = tsc::tsc();
     tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();

@@ -20,10 +20,28 @@ pub fn speculation() -> Outcome {
         Exit::Yield => {
             let mut all = SpeculationPolicy::NONE;
             (all.flush_l1d, all.clear_buffers, all.barrier_between_vcpus) = (true, true, true);
+            all.fill_return_stack = true;
             cpu.inner().set_speculation_policy(all);
             // SAFETY: the guest yields only where CPUID says that there is the register.
             let host = unsafe { rdmsr(IA32_SPEC_CTRL) };
             check(host == 0, || format!("the host runs with the guest's {host:#x}"))
+        }
+        other => unexpected(&other),
+    })
+}
+
+/// Exits that fill the return stack buffer, on any CPU: the guest sees no difference, and the policy changes between two runs.
+pub fn return_stack() -> Outcome {
+    let mut machine = Machine::new(guests::long())?;
+    let mut policy = SpeculationPolicy::NONE;
+    policy.fill_return_stack = true;
+    machine.cpu.inner().set_speculation_policy(policy);
+    machine.run(|_, cpu, exit| match exit {
+        Exit::Yield => {
+            let mut policy = cpu.inner().speculation_policy();
+            policy.fill_return_stack = !policy.fill_return_stack;
+            cpu.inner().set_speculation_policy(policy);
+            Ok(())
         }
         other => unexpected(&other),
     })
