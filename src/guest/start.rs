@@ -52,8 +52,9 @@ impl SystemRegisters {
 }
 
 fn real_mode(entry: u64) -> Result<SystemRegisters> {
-    // As an interrupt vector would: 16 bits of offset, the rest in the base.
-    let (base, rip) = if entry < 1 << 16 { (0, entry) } else { (entry & !0xf, entry & 0xf) };
+    // As an interrupt vector would: 16 bits of offset, the rest in the base. Of that, what would be the selector's requested
+    // privilege level stays in the offset: it means nothing in real mode, and yet one CPU refuses an entry where it is not 0.
+    let (base, rip) = if entry < 1 << 16 { (0, entry) } else { (entry & !0x3f, entry & 0x3f) };
     if base >> 32 != 0 {
         return Err(Error::InvalidInput("a real-mode entry point above 4 GiB"));
     }
@@ -141,7 +142,7 @@ mod tests {
         let low = SystemRegisters::start(StartState::RealMode { entry: 0x8000 }).expect("below 64 KiB");
         assert_eq!((low.cs.base, low.cs.selector, low.rip), (0, 0, 0x8000));
         let high = SystemRegisters::start(StartState::RealMode { entry: 0xf_fff8 }).expect("below 1 MiB");
-        assert_eq!((high.cs.base, high.cs.selector, high.rip), (0xf_fff0, 0xffff, 8));
+        assert_eq!((high.cs.base, high.cs.selector, high.rip), (0xf_ffc0, 0xfffc, 0x38));
         assert!(SystemRegisters::start(StartState::RealMode { entry: 1 << 32 }).is_err());
     }
 

@@ -2,7 +2,7 @@
 
 use super::{exits::Outcome, state::data_segment, vcpu::SvmVcpu};
 use crate::{
-    Result,
+    Error, Result,
     exit::{VmExit, Width},
     frame::FrameSource,
     guest::{
@@ -19,7 +19,7 @@ use crate::{
     nested::NestedFormat,
     spec::{
         amd::{
-            exit_info::{IoioInfo, IoioSegment, SegmentAttributes},
+            exit_info::{EventInfo, IoioInfo, IoioSegment, SegmentAttributes},
             vmcb::Vmcb,
         },
         x86::registers::{Cr0, Cr4, Efer, Rflags},
@@ -186,6 +186,10 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     pub(super) fn decode_mmio_with(&mut self) -> Result<VmExit> {
+        // No instruction's access, even where the event is not injected again.
+        if self.vmcb.exitintinfo().contains(EventInfo::VALID) {
+            return Err(Error::Unsupported("a device as the stack of an event"));
+        }
         let mut cpu = VmcbCpu { physical_bits: self.cpuid.physical_bits(), vmcb: &mut self.vmcb };
         self.guest.decode_mmio(&mut cpu)
     }

@@ -183,18 +183,12 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.guest.events.reinject(event);
             return;
         }
-        let vector = ExceptionVector(info.vector());
-        match info.event_type() {
-            // INT3 and INTO, as INT n: RIP is still at the instruction, which raises the event again when it is executed. The
-            // length that an injection would take is unknown.
-            EventType::EXCEPTION if matches!(vector, ExceptionVector::BP | ExceptionVector::OF) => {}
-            // A #DB may be a trap, which nothing would raise again.
-            EventType::EXCEPTION => {
-                let code = info.contains(EventInfo::ERROR_CODE_VALID).then(|| info.error_code());
-                self.guest.events.reinject(Event::exception(vector, code));
-            }
-            // Interrupts and NMIs exit before the CPU delivers them.
-            _ => {}
+        // A #DB may be a trap, which nothing would raise again. Everything else of the guest's own comes again by itself: RIP is
+        // at the instruction, which meets the same fault when it is executed again, or is the INT n. Besides, one emulator has
+        // the exception before, if need be another guest's, where an INT n was interrupted. Interrupts and NMIs exit before the
+        // CPU delivers them.
+        if info.event_type() == EventType::EXCEPTION && ExceptionVector(info.vector()) == ExceptionVector::DB {
+            self.guest.events.reinject(Event::exception(ExceptionVector::DB, None));
         }
     }
 

@@ -43,7 +43,10 @@
     call hex32_64
     say64 "\n"
 
-    # The stack in a new page, for an interrupt.
+    # The stack in a new page, for an interrupt. It is not mistaken for the exception before it, as one emulator would have it.
+    attempt 1f
+    ud2
+1:  movq $0, resume(%rip)
     mov %rsp, %rbx
     mov $(ON_DEMAND + 0x50000), %esp
     int $0x30
