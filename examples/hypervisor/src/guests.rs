@@ -21,6 +21,7 @@ global_asm!(
     include_str!("../guests/halt.S"),
     include_str!("../guests/nmi.S"),
     include_str!("../guests/mmio.S"),
+    include_str!("../guests/mmio_forms_real.S"),
     include_str!("../guests/hypercall.S"),
     include_str!("../guests/invalid_opcode.S"),
     include_str!("../guests/policies.S"),
@@ -42,6 +43,7 @@ global_asm!(
     include_str!("../guests/local_apic.S"),
     include_str!("../guests/speculation.S"),
     include_str!("../guests/apic_smp.S"),
+    include_str!("../guests/mmio_forms.S"),
     "    .balign 16",
     "    .globl guests_end",
     "guests_end:",
@@ -114,6 +116,9 @@ guests! {
     nmi, "guest_nmi", Long;
     mmio, "guest_mmio", Long;
     mmio_real, "guest_mmio_real", Real;
+    mmio_forms, "guest_mmio_forms", Long;
+    mmio_forms_protected, "guest_mmio_forms_protected", Protected;
+    mmio_forms_real, "guest_mmio_forms_real", Real;
     hypercall, "guest_hypercall", Long;
     invalid_opcode, "guest_invalid_opcode", Long;
     policies, "guest_policies", Long;

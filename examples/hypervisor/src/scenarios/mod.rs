@@ -20,6 +20,7 @@ mod local_apic;
 mod machine;
 mod memory;
 mod misuse;
+mod mmio_forms;
 mod multiprocessor;
 mod nested;
 mod policies;
@@ -78,6 +79,9 @@ scenarios! {
     string_io_real = alone::string_io_real();
     mmio = alone::mmio();
     mmio_real = alone::mmio_real();
+    mmio_forms = mmio_forms::long();
+    mmio_forms_protected = mmio_forms::protected();
+    mmio_forms_real = mmio_forms::real();
     nested_fault = memory::nested_fault();
     halt = interrupts::halt();
     nmi = interrupts::nmi();
