@@ -66,7 +66,7 @@ pub use exit::{Access, EntryFailure, NestedFault, NestedFaultDetails, Unhandled,
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 pub use guest::{
-    apic::{ApicBus, ApicConfig, ApicDestination, ApicMessage, LocalInterrupt, VcpuHost},
+    apic::{ApicBus, ApicConfig, ApicDestination, ApicMessage, ApicVirtualization, LocalInterrupt, VcpuHost},
     events::Event,
     msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},

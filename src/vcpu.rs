@@ -365,6 +365,12 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => vcpu.request_interrupt_window());
     }
 
+    /// How many exits accesses to the local APIC were the reason of, for statistics: those that the CPU answered itself are
+    /// not among them. Counts from the vCPU's creation, and wraps.
+    pub fn local_apic_exits(&self) -> u64 {
+        each!(self, vcpu => vcpu.local_apic_exits())
+    }
+
     /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed: a VMM that lets a halted vCPU
     /// wait comes back then.
     pub fn timer_deadline(&self) -> Option<u64> {

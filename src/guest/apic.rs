@@ -8,6 +8,8 @@
 mod base;
 mod bus;
 mod command;
+#[cfg(feature = "vmx")]
+mod hardware;
 mod interrupts;
 mod local;
 mod message;
@@ -19,9 +21,11 @@ mod timer;
 
 pub use self::{
     bus::{ApicBus, VcpuHost},
-    local::{ApicConfig, LocalInterrupt},
+    local::{ApicConfig, ApicVirtualization, LocalInterrupt},
     message::{ApicDestination, ApicMessage},
 };
+#[cfg(feature = "vmx")]
+pub(crate) use self::{hardware::ApicMode, registers::msr_of};
 pub(crate) use self::{
     local::{Effect, LocalApic},
     timer::Moment,

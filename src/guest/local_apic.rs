@@ -79,6 +79,8 @@ impl<S: FrameSource> GuestState<S> {
             apic.connect(bus.join(self.apic_id, self.handle.clone())?);
         }
         self.interrupts = Interrupts::Apic(apic);
+        // Hardware is told of it before the first entry.
+        self.events.wake();
         self.msrs.use_local_apic();
         cpuid.add_local_apic(config.x2apic, config.tsc_deadline);
         if !bootstrap {
@@ -246,6 +248,8 @@ impl<S: FrameSource> GuestState<S> {
     /// What was going on is over.
     fn forget_everything(&mut self) {
         self.events = Events::default();
+        // What hardware knows of the local APIC is no longer so.
+        self.events.wake();
         self.pending = Pending::None;
         self.emulation.abort();
         self.answer = None;
@@ -272,12 +276,18 @@ impl<S: FrameSource> GuestState<S> {
         }
     }
 
+    /// The local APIC was the reason of an exit.
+    pub(crate) fn count_local_apic_exit(&mut self) {
+        self.local_apic_exits = self.local_apic_exits.wrapping_add(1);
+    }
+
     /// RDMSR of a register of the local APIC.
     ///
     /// # Errors
     /// #GP(0).
     pub(crate) fn read_apic_msr(&mut self, msr: Msr) -> Result<u64, Fault> {
         let now = self.now();
+        self.count_local_apic_exit();
         let apic = self.interrupts.apic_mut().ok_or(Fault)?;
         match msr {
             IA32_APIC_BASE => Ok(apic.base()),
@@ -292,6 +302,7 @@ impl<S: FrameSource> GuestState<S> {
     /// #GP(0).
     pub(crate) fn write_apic_msr(&mut self, msr: Msr, value: u64, physical_bits: u8) -> Result<Effect, Fault> {
         let now = self.now();
+        self.count_local_apic_exit();
         let apic = self.interrupts.apic_mut().ok_or(Fault)?;
         match msr {
             IA32_APIC_BASE => apic.set_base(value, physical_bits).map(|()| Effect::Timer),
@@ -311,6 +322,7 @@ impl<S: FrameSource> GuestState<S> {
 
     /// An access to the page of the local APIC, from the nested page fault that it caused on.
     pub(crate) fn apic_page_access<C: Cpu>(&mut self, cpu: &mut C, fault: NestedFault) -> PageAccess {
+        self.count_local_apic_exit();
         self.pending = Pending::NestedFault(fault);
         // What cannot be decoded is the VMM's to see, as a fault.
         let Ok(mut exit) = self.decode_mmio(cpu) else { return PageAccess::Other };

@@ -81,6 +81,8 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) activity: Activity,
     pub(crate) apic_id: u32,
     pub(crate) deadlines: Deadlines,
+    /// How many exits the local APIC was the reason of.
+    pub(crate) local_apic_exits: u64,
     pub(crate) handle: VcpuHandle<S>,
     pub(crate) msrs: MsrState,
     pub(crate) xstate: ExtendedState<S>,
@@ -129,6 +131,7 @@ impl<S: FrameSource> GuestState<S> {
             activity: Activity::Running,
             apic_id: config.apic_id,
             deadlines: Deadlines::default(),
+            local_apic_exits: 0,
             handle: VcpuHandle::new()?,
             msrs: MsrState::new(config.apic_id == 0, msrs, config.unknown_msrs, config.x2apic_msrs_to_vmm),
             offered: Offered { cr4, efer: EFER_OFFERED, xcr0: xstate.available() },
@@ -257,6 +260,10 @@ impl<S: FrameSource> GuestState<S> {
         self.registers = GuestRegisters::default();
         self.events = Events::default();
         self.interrupts.reset();
+        // What hardware knows of a local APIC is no longer so.
+        if self.interrupts.apic().is_some() {
+            self.events.wake();
+        }
         self.activity = Activity::Running;
         self.update_deadline();
         self.debug = DebugRegisters::RESET;
@@ -309,7 +316,8 @@ impl<S: FrameSource> GuestState<S> {
         // What was sent before an INIT is lost with it.
         let init = self.take_init(mail.init, mail.start_up);
         self.interrupts.receive(&mail);
-        if self.interrupts.any() {
+        // A local APIC that hardware delivers the interrupts of has to be told, whatever holds them back.
+        if self.interrupts.any() || self.interrupts.apic().is_some() {
             self.events.wake();
         }
         if mail.nmi {

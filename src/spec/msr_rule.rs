@@ -69,7 +69,7 @@ impl MsrRange {
         if msr < self.first || msr > self.last {
             return None;
         }
-        let index = (msr - self.first) as usize * self.stride;
-        Some(index + if write { self.write } else { self.read })
+        let index = (msr.wrapping_sub(self.first) as usize).wrapping_mul(self.stride);
+        Some(index.wrapping_add(if write { self.write } else { self.read }))
     }
 }

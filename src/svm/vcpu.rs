@@ -233,6 +233,11 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.add_local_apic(config, bus, &mut self.cpuid)
     }
 
+    /// How many exits the local APIC was the reason of.
+    pub fn local_apic_exits(&self) -> u64 {
+        self.guest.local_apic_exits
+    }
+
     /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed.
     pub fn timer_deadline(&self) -> Option<u64> {
         self.guest.timer_deadline()

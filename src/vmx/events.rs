@@ -2,6 +2,7 @@
 //! Exits That Occur During Event Delivery".
 
 use super::{
+    apic_virtualization::DeliveredByHardware,
     loaded::Vmcs,
     payload::{OnExit, Vectored},
     vcpu::VmxVcpu,
@@ -78,7 +79,14 @@ impl<S: FrameSource> VmxVcpu<S> {
             nmi_blocked: state.contains(InterruptibilityState::BLOCKING_BY_NMI),
             debug_pending: vmcs.read(GUEST_PENDING_DEBUG_EXCEPTIONS).intersects(valid),
         };
-        let plan = self.guest.events.plan(ready, &mut self.guest.interrupts);
+        self.update_apic_mode(vmcs);
+        let plan = if self.local_apic.delivers() {
+            let mut source = DeliveredByHardware(self.guest.interrupts.apic());
+            self.guest.events.plan(ready, &mut source)
+        } else {
+            self.guest.events.plan(ready, &mut self.guest.interrupts)
+        };
+        self.update_apic_state(vmcs);
         if let Some(event) = &plan.inject {
             // The delivery of an event ends a shadow; an entry with single-step and a shadow would be refused.
             if state.intersects(SHADOW) {

@@ -138,6 +138,10 @@ impl<S: FrameSource> VmxVcpu<S> {
             Exit::EptMisconfiguration(exit) => self.ept_misconfiguration(exit),
             Exit::ExceptionOrNmi(exit) => self.exception_or_nmi(exit),
             Exit::PreemptionTimer(exit) => self.preemption_timer(exit.source()),
+            Exit::TprBelowThreshold(_) => self.task_priority_fell(),
+            Exit::ApicAccess(exit) => self.apic_access(exit),
+            Exit::ApicWrite(exit) => self.apic_write(exit),
+            Exit::VirtualizedEoi(exit) => self.virtualized_eoi(exit),
             Exit::TripleFault(_) => Some(VmExit::Shutdown),
             _ => self.unhandled(vmcs, reason),
         }
@@ -289,7 +293,10 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Outcome {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
-        if self.guest.events.any() && self.guest.would_wake(enabled()) {
+        // Of what the CPU delivers itself, the events need not know.
+        let waits = self.guest.events.any() || self.local_apic.delivers();
+        if waits && self.guest.would_wake(enabled()) {
+            self.guest.events.wake();
             return self.go_on_behind(exit);
         }
         if self.guest.deadlines.next.is_some() && !self.prepare_to_halt(enabled()) {
@@ -318,6 +325,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             (CrAccessType::MOV_TO_CR, 8) => {
                 let value = self.read_register(vmcs, register);
+                self.guest.count_local_apic_exit();
                 if value > 0xf {
                     return self.raise(Event::general_protection());
                 }
@@ -327,6 +335,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.skipped(exit)
             }
             (CrAccessType::MOV_FROM_CR, 8) => {
+                self.guest.count_local_apic_exit();
                 self.write_register(vmcs, register, self.guest.interrupts.task_priority().into());
                 self.skipped(exit)
             }

@@ -1,5 +1,6 @@
 //! Intel VMX: what only Intel's CPUs do. Intel SDM volume 3, chapters "Introduction to Virtual Machine Extensions" and after.
 
+mod apic_virtualization;
 mod capabilities;
 mod controls;
 mod cpu;
@@ -22,6 +23,7 @@ mod vcpu;
 mod vpid;
 mod world_switch;
 
+pub(crate) use apic_virtualization::has_apic_access_pages;
 pub use capabilities::Capabilities;
 pub use cpu::{VmxPerCpu, has_hardware_support};
 pub use fail::VmFail;

@@ -123,6 +123,16 @@ impl Controls {
         ControlSet { pin, primary, secondary, exit, entry, ..ControlSet::default() }
     }
 
+    /// With these of the secondary controls set to `value`.
+    pub(super) fn with_secondary(self, which: SecondaryControls, value: SecondaryControls) -> Self {
+        Self { secondary: self.secondary.without(which) | value, ..self }
+    }
+
+    /// Whether VM entry would refuse them together.
+    pub(super) fn conflict(&self) -> bool {
+        self.set().conflicts().next().is_some()
+    }
+
     pub(super) fn unrestricted_guest(&self) -> bool {
         self.secondary.contains(SecondaryControls::UNRESTRICTED_GUEST)
     }
@@ -147,8 +157,12 @@ impl Controls {
 impl<S: FrameSource> VmxVcpu<S> {
     /// Changes a secondary control that is not part of the first choice.
     pub(super) fn set_secondary(&mut self, vmcs: &Vmcs<'_>, control: SecondaryControls, on: bool) {
-        let mut new = self.controls.secondary;
-        new.set(control, on);
+        self.set_secondary_of(vmcs, control, if on { control } else { SecondaryControls::empty() });
+    }
+
+    /// Changes these to `value`.
+    pub(super) fn set_secondary_of(&mut self, vmcs: &Vmcs<'_>, which: SecondaryControls, value: SecondaryControls) {
+        let new = self.controls.with_secondary(which, value).secondary;
         if new != self.controls.secondary
             && let Some(witness) = vmcs.has()
         {
@@ -309,6 +323,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         } else {
             StartState::Long { entry: 0, cr3: 0 }
         };
+        self.write_apic_fields(vmcs);
         self.write_system(vmcs, &SystemRegisters::start(start)?)
     }
 

@@ -3,8 +3,8 @@
 use core::{marker::PhantomData, mem::ManuallyDrop};
 
 use super::{
-    capabilities::Capabilities, instructions, io_bitmaps::IoBitmaps, loaded::Vmcs, region::Region, setup::Controls,
-    vpid::Vpid, world_switch::Context,
+    apic_virtualization::ApicHardware, capabilities::Capabilities, instructions, io_bitmaps::IoBitmaps, loaded::Vmcs,
+    region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
 };
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
@@ -36,6 +36,8 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     pub(super) guest: GuestState<S>,
     pub(super) capabilities: &'static Capabilities,
     pub(super) controls: Controls,
+    /// What the CPU does of the local APIC.
+    pub(super) local_apic: ApicHardware,
     pub(super) cpuid: Framed<CpuidPolicy, S>,
     pub(super) msr_bitmap: PhysFrame<S>,
     /// The open ports; none until the VMM opens some, and the CPU needs no bitmaps.
@@ -114,6 +116,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             guest,
             capabilities,
             controls,
+            local_apic: ApicHardware::default(),
             cpuid,
             msr_bitmap,
             io_bitmaps: None,
@@ -190,6 +193,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         self.guest.msrs.set_policy(policy);
         super::setup::fill_msr_bitmap(&mut self.msr_bitmap, self.guest.msrs.policy());
+        self.local_apic.forget_bitmap();
+        self.guest.events.wake();
         Ok(())
     }
 
@@ -250,7 +255,21 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// [`Error::BadState`] when it has one; [`Error::NoMemory`]; [`Error::InvalidInput`] when the bus has a vCPU with this
     /// APIC id, or no room.
     pub fn add_local_apic(&mut self, config: ApicConfig, bus: Option<&ApicBus<S>>) -> Result {
-        self.guest.add_local_apic(config, bus, &mut self.cpuid)
+        self.guest.add_local_apic(config, bus, &mut self.cpuid)?;
+        self.choose_apic_virtualization(config.virtualization);
+        // Else they are written with all the others.
+        if self.initialized {
+            self.with_vmcs(|vcpu, vmcs| {
+                vcpu.write_apic_fields(vmcs);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// How many exits the local APIC was the reason of.
+    pub fn local_apic_exits(&self) -> u64 {
+        self.guest.local_apic_exits
     }
 
     /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed.

@@ -41,6 +41,7 @@ global_asm!(
     include_str!("../guests/tsc.S"),
     include_str!("../guests/vectors.S"),
     include_str!("../guests/local_apic.S"),
+    include_str!("../guests/apic_exits.S"),
     include_str!("../guests/speculation.S"),
     include_str!("../guests/apic_smp.S"),
     include_str!("../guests/mmio_forms.S"),
@@ -145,6 +146,7 @@ guests! {
     protection_keys, "guest_protection_keys", Long;
     local_apic, "guest_local_apic", Long;
     x2apic, "guest_x2apic", Long;
+    apic_exits, "guest_apic_exits", Long;
     speculation, "guest_speculation", Long;
     apic_smp, "guest_apic_smp", Long;
     bench_cpuid, "guest_bench_cpuid", Long;

@@ -32,6 +32,12 @@ impl<S: FrameSource> LocalApic<S> {
         self.base.contains(ApicBase::GLOBAL_ENABLE.with(ApicBase::X2APIC_ENABLE))
     }
 
+    /// The number of the guest's page where the registers are, if they are on one.
+    #[cfg(feature = "vmx")]
+    pub(crate) fn base_page(&self) -> u64 {
+        self.base.address_page()
+    }
+
     /// Whether this is the bootstrap processor.
     pub(crate) fn is_bootstrap(&self) -> bool {
         self.base.contains(ApicBase::BSP)

@@ -6,10 +6,12 @@ use core::{
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
 
+use memory_addr::PhysAddr;
+
 use super::message::{Addressing, ApicMessage, Identity};
 use crate::{
     Error, Result, VcpuHandle,
-    frame::{FrameSource, HostFrames, Shared},
+    frame::{FrameSource, HostFrames, PhysFrame, Shared},
     spec::x86::apic::ApicDeliveryMode,
 };
 
@@ -37,8 +39,10 @@ pub trait VcpuHost: Sync {
 /// How many vCPUs a bus has room for.
 const SLOTS: usize = 120;
 
-struct Content {
+struct Content<S: FrameSource> {
     host: &'static dyn VcpuHost,
+    /// What stands for the registers in the nested page table, if the CPU makes something of it.
+    access_page: Option<PhysFrame<S>>,
     /// Where the next arbitration between equals begins.
     turn: AtomicU32,
     slots: [Slot; SLOTS],
@@ -98,7 +102,7 @@ impl Slot {
 /// It has room for 120 vCPUs, and lives in a frame that its last owner gives back. All methods may be called on every CPU at
 /// any time.
 pub struct ApicBus<S: FrameSource = HostFrames> {
-    content: Shared<Content, S>,
+    content: Shared<Content<S>, S>,
 }
 
 impl<S: FrameSource> ApicBus<S> {
@@ -107,13 +111,26 @@ impl<S: FrameSource> ApicBus<S> {
     /// # Errors
     /// [`Error::NoMemory`].
     pub fn new(host: &'static dyn VcpuHost) -> Result<Self> {
-        let content = Content { host, turn: AtomicU32::new(0), slots: [const { Slot::free() }; SLOTS] };
+        let access_page = if has_access_pages() { Some(PhysFrame::alloc_zero()?) } else { None };
+        let content = Content { host, access_page, turn: AtomicU32::new(0), slots: [const { Slot::free() }; SLOTS] };
         Ok(Self { content: Shared::new(content)? })
     }
 
     /// The host, as [`new`](Self::new) was told.
     pub fn host(&self) -> &'static dyn VcpuHost {
         self.content.host
+    }
+
+    /// The frame that the VMM may map for the guest, readable and writable, at the guest-physical address FEE00000H, where the
+    /// registers are: the CPU then answers accesses to it (VMX: the APIC-access page, SDM volume 3, "Virtualizing
+    /// Memory-Mapped APIC Accesses"), or makes the vCPU exit with less work than a page that is not mapped. `None` where
+    /// the CPU makes nothing of it: mapped there, such a page would be mere memory.
+    ///
+    /// A VMM that maps it maps it for all vCPUs of the machine, each of which is on this bus; while a guest has turned its
+    /// local APIC off, moved it or switched it to x2APIC mode, the page is memory without a purpose. One that maps nothing
+    /// at this address loses speed alone. The frame stays as long as the bus or a vCPU on it does.
+    pub fn access_page(&self) -> Option<PhysAddr> {
+        self.content.access_page.as_ref().map(PhysFrame::start_paddr)
     }
 
     /// Delivers the message of a device: an MSI, or an I/O APIC's. The result says whether there was anybody for it.
@@ -216,6 +233,15 @@ impl<S: FrameSource> ApicBus<S> {
         drop(unsafe { VcpuHandle::<S>::from_raw(pointer) });
         Err(Error::InvalidInput("more vCPUs than an APIC bus has room for"))
     }
+}
+
+/// Whether the CPUs of this machine have "virtualize APIC accesses".
+fn has_access_pages() -> bool {
+    #[cfg(feature = "vmx")]
+    if crate::vmx::has_apic_access_pages() {
+        return true;
+    }
+    false
 }
 
 impl Slot {

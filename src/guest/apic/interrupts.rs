@@ -49,6 +49,11 @@ impl<S: FrameSource> LocalApic<S> {
         let vector = self.page.highest(IN_SERVICE)?;
         self.page.set(IN_SERVICE, vector, false);
         self.update_priority();
+        self.ended(vector)
+    }
+
+    /// The interrupt is no longer in service. Its vector if other interrupt controllers are to know.
+    pub(super) fn ended(&mut self, vector: u8) -> Option<u8> {
         if !self.page.contains(TRIGGER_MODE, vector) {
             return None;
         }
@@ -84,15 +89,18 @@ impl<S: FrameSource> LocalApic<S> {
         TaskPriority::from_bits(self.page.read(ApicRegister::TASK_PRIORITY))
     }
 
-    /// Works out the processor priority anew. SDM volume 3, "PPR Virtualization", says which subclass it has.
-    pub(super) fn update_priority(&mut self) {
+    /// The processor priority. SDM volume 3, "PPR Virtualization", says which subclass it has.
+    ///
+    /// The page has what it was when software saw it last: hardware that keeps the task priority changes that.
+    fn processor_priority(&self) -> TaskPriority {
         let task = self.task_priority_register();
         let in_service = TaskPriority::from_bits(self.page.highest(IN_SERVICE).unwrap_or(0).into());
-        let priority = if task.class() >= in_service.class() {
-            task
-        } else {
-            TaskPriority::empty().with_class(in_service.class())
-        };
+        if task.class() >= in_service.class() { task } else { TaskPriority::empty().with_class(in_service.class()) }
+    }
+
+    /// Works out the processor priority anew.
+    pub(super) fn update_priority(&mut self) {
+        let priority = self.processor_priority();
         self.page.write(ApicRegister::PROCESSOR_PRIORITY, priority.bits());
         if let Some(link) = &self.link {
             link.publish_priority(priority.bits());
@@ -100,7 +108,7 @@ impl<S: FrameSource> LocalApic<S> {
     }
 
     /// The requested interrupt of the highest priority, if it is of a class above this one.
-    fn above(&self, class: u8) -> Option<u8> {
+    pub(super) fn above(&self, class: u8) -> Option<u8> {
         let vector = self.page.highest(INTERRUPT_REQUEST)?;
         (TaskPriority::from_bits(vector.into()).class() > class).then_some(vector)
     }
@@ -108,7 +116,7 @@ impl<S: FrameSource> LocalApic<S> {
 
 impl<S: FrameSource> InterruptSource for LocalApic<S> {
     fn highest(&self) -> Option<u8> {
-        self.above(TaskPriority::from_bits(self.page.read(ApicRegister::PROCESSOR_PRIORITY)).class())
+        self.above(self.processor_priority().class())
     }
 
     fn acknowledge(&mut self, vector: u8) {

@@ -31,6 +31,18 @@ pub struct ApicConfig {
     /// Whether the bootstrap processor begins as firmware leaves it: turned on, with LINT0 as the input of a PIC (ExtINT) and
     /// LINT1 as that of NMIs. Else it begins as after a reset, with both masked.
     pub virtual_wire: bool,
+    /// Whether the CPU's own virtualization of local APICs is used.
+    pub virtualization: ApicVirtualization,
+}
+
+/// Who does what a local APIC does. The guest cannot tell, but for the time that it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ApicVirtualization {
+    /// The CPU, as far as it can; the library does the rest.
+    #[default]
+    Auto,
+    /// The library: each access exits.
+    Software,
 }
 
 impl ApicConfig {
@@ -43,6 +55,7 @@ impl ApicConfig {
             x2apic: true,
             eoi_broadcast_suppression: false,
             virtual_wire: false,
+            virtualization: ApicVirtualization::Auto,
         }
     }
 }

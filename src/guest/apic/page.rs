@@ -9,7 +9,15 @@ use crate::{
 /// The page. Registers are 32 bits wide and 16 bytes apart; in x2APIC mode the interrupt command has 64 bits.
 pub(super) struct RegisterPage<S: FrameSource> {
     frame: PhysFrame<S>,
+    /// What software has written last, a place for each register: where hardware lets the guest write to the page, it overwrites
+    /// what the register held.
+    #[cfg(feature = "vmx")]
+    written: [u32; REGISTERS],
 }
+
+/// How many registers the page has room for that software uses.
+#[cfg(feature = "vmx")]
+const REGISTERS: usize = 64;
 
 /// A register of 256 bits, a bit for each vector: the first of its eight parts.
 #[derive(Clone, Copy)]
@@ -37,11 +45,32 @@ impl VectorSet {
 impl<S: FrameSource> RegisterPage<S> {
     /// A page of zeros.
     pub(super) fn new() -> Result<Self> {
-        Ok(Self { frame: PhysFrame::alloc_zero()? })
+        Ok(Self {
+            frame: PhysFrame::alloc_zero()?,
+            #[cfg(feature = "vmx")]
+            written: [0; REGISTERS],
+        })
     }
 
     pub(super) fn clear(&mut self) {
         self.frame.fill(0);
+        #[cfg(feature = "vmx")]
+        self.written.fill(0);
+    }
+
+    /// Its physical address.
+    #[cfg(feature = "vmx")]
+    pub(super) fn address(&self) -> u64 {
+        self.frame.address()
+    }
+
+    /// What hardware has written to a register for the guest. The register holds what it held before.
+    #[cfg(feature = "vmx")]
+    pub(super) fn take_written(&mut self, register: ApicRegister) -> u32 {
+        let value = self.read(register);
+        let before = self.written.get(usize::from(register.0 / STRIDE)).copied().unwrap_or(0);
+        self.write(register, before);
+        value
     }
 
     fn place(&self, register: ApicRegister) -> *mut u32 {
@@ -60,6 +89,10 @@ impl<S: FrameSource> RegisterPage<S> {
 
     #[inline]
     pub(super) fn write(&mut self, register: ApicRegister, value: u32) {
+        #[cfg(feature = "vmx")]
+        if let Some(written) = self.written.get_mut(usize::from(register.0 / STRIDE)) {
+            *written = value;
+        }
         // SAFETY: as in `read`.
         unsafe { self.place(register).write_volatile(value) }
     }
@@ -87,12 +120,21 @@ impl<S: FrameSource> RegisterPage<S> {
         self.write(register, if value { old | bit } else { old & !bit });
     }
 
+    /// All of a set, a bit for each vector.
+    #[cfg(feature = "vmx")]
+    pub(super) fn words(&self, set: VectorSet) -> [u64; 4] {
+        [(0, 1), (2, 3), (4, 5), (6, 7)].map(|(low, high)| {
+            let part = |index| u64::from(self.read(set.part(index)));
+            part(low) | part(high) << 32
+        })
+    }
+
     /// The highest vector of a set.
     pub(super) fn highest(&self, set: VectorSet) -> Option<u8> {
         (0..PARTS).rev().find_map(|part| {
             let word = self.read(set.part(part));
             let bit = 31u32.checked_sub(word.leading_zeros())?;
-            Some((u32::from(part) * 32 + bit) as u8)
+            Some((part << 5) as u8 | bit as u8)
         })
     }
 }

@@ -43,6 +43,12 @@ pub(crate) fn register_of(msr: Msr) -> Option<ApicRegister> {
     u16::try_from(number).ok().filter(|number| *number <= u8::MAX.into()).map(|number| ApicRegister(number * 16))
 }
 
+/// The MSR that is this register.
+#[cfg(feature = "vmx")]
+pub(crate) fn msr_of(register: ApicRegister) -> Msr {
+    Msr(IA32_X2APIC_APICID.0.wrapping_add(u32::from(register.0 / 16)).wrapping_sub(u32::from(ApicRegister::ID.0 / 16)))
+}
+
 /// What may be done to a register.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -194,12 +200,16 @@ impl<S: FrameSource> LocalApic<S> {
     fn read(&mut self, register: ApicRegister, now: Moment) -> u32 {
         match register {
             ApicRegister::CURRENT_COUNT => self.current_count(now),
+            ApicRegister::PROCESSOR_PRIORITY => {
+                self.update_priority();
+                self.page.read(register)
+            }
             _ => self.page.read(register),
         }
     }
 
     /// Writes a register that can be written. Reserved bits are left out.
-    fn write(&mut self, register: ApicRegister, value: u32, now: Moment) -> Effect {
+    pub(super) fn write(&mut self, register: ApicRegister, value: u32, now: Moment) -> Effect {
         let value_kept = value & self.writable(register);
         match register {
             ApicRegister::TASK_PRIORITY => self.write_task_priority(TaskPriority::from_bits(value_kept)),

@@ -36,7 +36,7 @@ const OFF: u8 = 5;
 const SCI_LINE: u8 = 9;
 
 /// The addresses at which the guest finds its interrupt controllers.
-const LOCAL_APIC: u32 = 0xFEE0_0000;
+pub const LOCAL_APIC: u32 = 0xFEE0_0000;
 const IO_APIC: u32 = 0xFEC0_0000;
 
 /// Where the root pointer lies, and where the tables begin: in the memory that is searched for it.

@@ -10,14 +10,15 @@
 //! It is one block of the host's memory, of which the part behind the hole's addresses is not used.
 
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::ops::Range;
 use core::ptr;
 
 use memory_addr::PhysAddr;
 use x86_vcpu::nested::{MemoryType, NestedTable, Permissions};
-use x86_vcpu::{Error, PhysFrame, nested_format};
+use x86_vcpu::{ApicBus, Error, PhysFrame, nested_format};
 
+use super::acpi;
 use crate::memory::{self, FRAME_SIZE};
 
 /// Where nothing is.
@@ -84,6 +85,15 @@ impl GuestMemory {
         };
         let table = map().map_err(failed)?;
         Ok(Self { table, address, size, _nothing: nothing })
+    }
+
+    /// Maps the page of the local APICs' registers, if the CPU makes something of it. The bus has to outlive the guest.
+    pub fn map_local_apic(&mut self, bus: &ApicBus) -> Result<(), String> {
+        let Some(page) = bus.access_page() else { return Ok(()) };
+        let size = FRAME_SIZE as u64;
+        let mapped =
+            self.table.map(acpi::LOCAL_APIC.into(), page, size, Permissions::READ_WRITE, MemoryType::WriteBack);
+        mapped.map_err(|error| error.to_string())
     }
 
     /// The root of the nested page table.

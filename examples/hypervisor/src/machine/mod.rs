@@ -126,6 +126,7 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
         package.kernel.len()
     );
     let bus = ApicBus::new(&HOST).map_err(|error| error.to_string())?;
+    memory.map_local_apic(&bus)?;
     let clock = Clock { start: timestamp(), ..clock };
     vcpu::run(&entry, &bus, Board::new(clock, bus.clone()), memory, clock, settings)
 }

@@ -4,13 +4,19 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use x86_vcpu::{ApicBus, ApicMessage, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig, VcpuHost, VmExit};
+use x86_vcpu::nested::{MemoryType, Permissions};
+use x86_vcpu::spec::intel::controls::{PrimaryControls, SecondaryControls};
+use x86_vcpu::vmx::Capabilities;
+use x86_vcpu::{
+    ApicBus, ApicConfig, ApicMessage, ApicVirtualization, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig,
+    VcpuHost, VmExit,
+};
 
 use super::machine::judge;
 use super::{Outcome, Reason, check};
 use crate::guests::{Guest, Mode};
 use crate::vm::{PAGE_MAP, SCRATCH, Vm};
-use crate::{apic, cpu, guests, interrupts, print, smp};
+use crate::{apic, cpu, guests, interrupts, print, println, smp};
 
 const PORT_PRINT: u16 = 0xE9;
 const PORT_DONE: u16 = 0xF4;
@@ -63,7 +69,14 @@ pub enum Event {
 impl ApicCpu {
     /// A vCPU with this id on a bus.
     pub fn new(vm: &Vm, id: u32, bus: &ApicBus) -> Result<Self> {
-        let mut vcpu: Vcpu = Vcpu::with_local_apic(VcpuConfig::new(id), bus)?;
+        Self::virtualized(vm, id, bus, ApicVirtualization::Auto)
+    }
+
+    fn virtualized(vm: &Vm, id: u32, bus: &ApicBus, virtualization: ApicVirtualization) -> Result<Self> {
+        let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(id))?;
+        let mut config = ApicConfig::new();
+        config.virtualization = virtualization;
+        vcpu.add_local_apic(config, Some(bus))?;
         // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
         unsafe { vcpu.set_nested_root(vm.memory.lock().root()) }?;
         Ok(Self { vcpu, bound: false, output: Vec::new() })
@@ -72,12 +85,16 @@ impl ApicCpu {
     /// The same, which starts at `guest`.
     pub fn starting(vm: &Vm, id: u32, bus: &ApicBus, guest: Guest) -> Result<Self> {
         let mut new = Self::new(vm, id, bus)?;
-        new.vcpu.start(match guest.mode {
+        new.start(guest)?;
+        Ok(new)
+    }
+
+    fn start(&mut self, guest: Guest) -> Result<()> {
+        self.vcpu.start(match guest.mode {
             Mode::Real => StartState::RealMode { entry: guest.entry },
             Mode::Protected => StartState::Protected { entry: guest.entry as u32 },
             Mode::Long => StartState::Long { entry: guest.entry, cr3: PAGE_MAP },
-        })?;
-        Ok(new)
+        })
     }
 
     /// Runs the guest until there is something that no device answers. A halted guest sleeps until it is woken.
@@ -138,17 +155,61 @@ impl Drop for ApicCpu {
     }
 }
 
-/// One guest alone, with `handle` for what it and its local APIC do not settle between them.
-fn alone(guest: Guest, mut handle: impl FnMut(&mut Vcpu, &ApicBus, Event) -> Outcome) -> Outcome {
-    let vm = Vm::new()?;
-    let bus = ApicBus::new(&HOST)?;
-    let mut cpu = ApicCpu::starting(&vm, 0, &bus, guest).map_err(refused)?;
-    loop {
-        match cpu.run()? {
-            Event::Done(verdict) => return judge(verdict),
-            other => handle(&mut cpu.vcpu, &bus, other)?,
+/// Who virtualizes a local APIC, and whether the page of its registers is mapped. A guest cannot tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Way {
+    virtualization: ApicVirtualization,
+    mapped: bool,
+}
+
+const WAYS: [Way; 4] = [
+    Way { virtualization: ApicVirtualization::Software, mapped: false },
+    Way { virtualization: ApicVirtualization::Software, mapped: true },
+    Way { virtualization: ApicVirtualization::Auto, mapped: false },
+    Way { virtualization: ApicVirtualization::Auto, mapped: true },
+];
+
+/// Maps the page of the registers, if the CPU makes something of it.
+fn map_access_page(vm: &Vm, bus: &ApicBus) -> Result<bool> {
+    const PAGE: u64 = 0xFEE0_0000;
+    let Some(page) = bus.access_page() else { return Ok(false) };
+    vm.memory.lock().table().map(PAGE, page, 0x1000, Permissions::READ_WRITE, MemoryType::WriteBack)?;
+    Ok(true)
+}
+
+/// A guest alone in each of the ways, with `handle` for what it and its local APIC do not settle between them. What it prints
+/// is the same in all of them.
+fn alone(guest: fn() -> Guest, mut handle: impl FnMut(Way, &mut Vcpu, &ApicBus, Event) -> Outcome) -> Outcome {
+    let mut first = None;
+    for way in WAYS {
+        let vm = Vm::new()?;
+        let bus = ApicBus::new(&HOST)?;
+        if way.mapped && !map_access_page(&vm, &bus)? {
+            continue;
         }
+        let mut cpu = ApicCpu::virtualized(&vm, 0, &bus, way.virtualization).map_err(refused)?;
+        cpu.start(guest()).map_err(refused)?;
+        let verdict = loop {
+            match cpu.run() {
+                Ok(Event::Done(verdict)) => break judge(verdict),
+                Ok(other) => handle(way, &mut cpu.vcpu, &bus, other)?,
+                Err(error) => break Err(error.into()),
+            }
+        };
+        if let Err(reason) = verdict {
+            println!("{way:?}");
+            return Err(reason);
+        }
+        let Some(expected) = &first else {
+            first = Some(cpu.output.clone());
+            continue;
+        };
+        if cpu.output != *expected {
+            return Err(Reason::Failed(format!("{way:?}: the guest prints something else")));
+        }
+        cpu.output.clear();
     }
+    Ok(())
 }
 
 /// Where the CPU lacks something, it is a refusal.
@@ -167,10 +228,10 @@ const PIC: u8 = 0x22;
 /// The registers through the page of the xAPIC, and everything behind them.
 pub fn local_apic() -> Outcome {
     let (mut yields, mut ends) = (0, 0);
-    alone(guests::local_apic(), |vcpu, bus, event| match event {
+    alone(guests::local_apic, |_, vcpu, bus, event| match event {
         Event::Yield => {
             yields += 1;
-            match yields {
+            match yields % 3 {
                 1 => {
                     let message = ApicMessage { level: true, ..ApicMessage::fixed(0, LEVEL) };
                     check(bus.deliver(message), || "nobody took the message".into())
@@ -194,12 +255,62 @@ pub fn local_apic() -> Outcome {
         }
         other => unexpected(&other),
     })?;
-    check((yields, ends) == (3, 1), || format!("{yields} yields, {ends} ends of level-triggered interrupts"))
+    check(ends != 0 && yields == 3 * ends, || format!("{yields} yields, {ends} ends of level-triggered interrupts"))
 }
 
 /// The registers as MSRs.
 pub fn x2apic() -> Outcome {
-    alone(guests::x2apic(), |_, _, event| unexpected(&event))
+    alone(guests::x2apic, |_, _, _, event| unexpected(&event))
+}
+
+/// What a guest does, between two yields.
+const KINDS: [&str; 7] = [
+    "TPR, page",
+    "CR8",
+    "self-IPI and EOI, page",
+    "reads, page",
+    "TPR, x2APIC",
+    "self-IPI and EOI, x2APIC",
+    "reads, x2APIC",
+];
+/// How often.
+const ROUNDS: u64 = 64;
+
+/// What this CPU does by itself of each kind, of a local APIC whose page is mapped or not.
+fn done_by_hardware(mapped: bool) -> [bool; KINDS.len()] {
+    let Ok(capabilities) = Capabilities::get() else { return [false; KINDS.len()] };
+    let has = |control| capabilities.allowed.secondary.contains(control);
+    let shadow = capabilities.allowed.primary.contains(PrimaryControls::USE_TPR_SHADOW);
+    let accesses = shadow && mapped && has(SecondaryControls::VIRTUALIZE_APIC_ACCESSES);
+    let x2apic = shadow && has(SecondaryControls::VIRTUALIZE_X2APIC_MODE);
+    let registers = has(SecondaryControls::APIC_REGISTER_VIRTUALIZATION);
+    let delivery = has(SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY);
+    [accesses, shadow, accesses && delivery, accesses && registers, x2apic, x2apic && delivery, x2apic && registers]
+}
+
+/// Whether the CPU does what it can: exits and instructions of what guests do all the time.
+pub fn apic_exits() -> Outcome {
+    // The last yield, if it began something: what, and the counts.
+    let mut last: Option<(usize, u64, u64)> = None;
+    alone(guests::apic_exits, |way, vcpu, _, event| {
+        let Event::Yield = event else { return unexpected(&event) };
+        let (exits, time) = (vcpu.local_apic_exits(), cpu::timestamp());
+        let mut next = 0;
+        if let Some((kind, exits_before, before)) = last.take() {
+            let (exits, time) = (exits - exits_before, time - before);
+            let name = KINDS[kind];
+            println!("{way:?}: {name}: {exits} exits, {} instructions a round", time / ROUNDS);
+            let hardware = way.virtualization == ApicVirtualization::Auto && done_by_hardware(way.mapped)[kind];
+            // Between two kinds there may be a write or two.
+            let right = if hardware { exits <= 2 } else { Capabilities::get().is_err() || exits >= ROUNDS };
+            check(right, || format!("{way:?}: {name}: {exits} exits"))?;
+            next = kind + 1;
+        }
+        if next < KINDS.len() {
+            last = Some((next, vcpu.local_apic_exits(), cpu::timestamp()));
+        }
+        Ok(())
+    })
 }
 
 /// A guest that never exits, which its time slice stops twice.
@@ -232,6 +343,7 @@ pub fn time_slice() -> Outcome {
 pub fn apic_smp() -> Outcome {
     let vm = Vm::new()?;
     let bus = ApicBus::new(&HOST)?;
+    map_access_page(&vm, &bus)?;
     let (stop, failed) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut cpus = [
         ApicCpu::starting(&vm, 0, &bus, guests::apic_smp()).map_err(refused)?,

@@ -109,6 +109,7 @@ scenarios! {
     host_timer = host_interrupts::host_timer();
     local_apic = local_apic::local_apic();
     x2apic = local_apic::x2apic();
+    apic_exits = local_apic::apic_exits();
     time_slice = local_apic::time_slice();
     smp on 2 CPUs = multiprocessor::smp();
     apic_smp on 2 CPUs = local_apic::apic_smp();
