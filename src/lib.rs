@@ -46,6 +46,8 @@ pub mod nested;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 mod percpu;
 pub mod spec;
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
+mod statistics;
 #[cfg(feature = "amd")]
 pub mod svm;
 #[cfg(any(feature = "vmx", feature = "amd"))]
@@ -76,6 +78,8 @@ pub use guest::{
 pub use handle::{Forget, VcpuHandle};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use percpu::{PerCpu, has_hardware_support, nested_capabilities, nested_format};
+#[cfg(feature = "statistics")]
+pub use statistics::ExitStatistics;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;
 

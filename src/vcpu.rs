@@ -3,6 +3,8 @@
 use core::ops::RangeInclusive;
 use memory_addr::PhysAddr;
 
+#[cfg(feature = "statistics")]
+use crate::ExitStatistics;
 #[cfg(feature = "amd")]
 use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
@@ -412,5 +414,19 @@ impl<S: FrameSource> Vcpu<S> {
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
     pub fn has_pending_event(&self) -> bool {
         each!(self, vcpu => vcpu.has_pending_event())
+    }
+
+    /// What the guest's exits have come to since the vCPU was made: a row for each reason there was, by its number.
+    #[cfg(feature = "statistics")]
+    pub fn statistics(&self) -> impl Iterator<Item = ExitStatistics> {
+        let (statistics, name) = each!(self, vcpu => vcpu.counted());
+        statistics.rows(name)
+    }
+
+    /// The VMM did something since the last run that is not to be counted as work for that exit: it let the CPU wait, or ran
+    /// something else. `instructions` is how far the host's time-stamp counter went meanwhile.
+    #[cfg(feature = "statistics")]
+    pub fn exclude_from_statistics(&mut self, instructions: u64) {
+        each!(self, vcpu => vcpu.exclude_from_statistics(instructions));
     }
 }

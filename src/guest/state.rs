@@ -24,6 +24,7 @@ use crate::{
     host::{self, HostDebug},
     nested::{DirtyLog, NestedCapabilities, NestedFormat, answer_write, inspect},
     spec::x86::registers::{Cr4, Dr6, Xcr0},
+    statistics::Statistics,
 };
 
 /// The number of the next vCPU.
@@ -115,6 +116,7 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) nested_flags: bool,
     /// Where writes are marked, if dirty pages are logged.
     pub(crate) dirty_log: Option<DirtyLog<S>>,
+    pub(crate) statistics: Statistics<S>,
 }
 
 impl<S: FrameSource> GuestState<S> {
@@ -151,6 +153,7 @@ impl<S: FrameSource> GuestState<S> {
             nested_root: None,
             nested_flags: false,
             dirty_log: None,
+            statistics: Statistics::new()?,
         })
     }
 
@@ -158,6 +161,7 @@ impl<S: FrameSource> GuestState<S> {
     pub(crate) fn take_over(&mut self, cpu: CpuIndex) {
         let last = cpu.slot().last_vcpu.swap(self.number, Ordering::Relaxed);
         self.xstate.edges.change_vcpu(last == self.number);
+        self.statistics.arrive();
     }
 
     /// The VMM's value for a read.

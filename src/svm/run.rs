@@ -52,6 +52,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub fn run(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
         self.check_owner()?;
+        self.guest.statistics.enter_run();
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up()?
         {
@@ -67,6 +68,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.guest.handle.enter_run(self.guest.cpu_tag);
             if let Outcome::Exit = self.resume_emulation() {
                 self.guest.handle.leave_run();
+                self.guest.statistics.leave_run();
                 return Ok(self.exit);
             }
         }
@@ -82,6 +84,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.handle.leave_run();
         // SAFETY: as above, with the same addresses; IF is as before afterwards.
         unsafe { world_switch::leave_world_for_good(host, guest, interrupts_off) };
+        self.guest.statistics.leave_run();
         Ok(self.exit)
     }
 
@@ -124,6 +127,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return;
             }
             if let Outcome::Exit = self.handle_exit(injected) {
+                self.guest.statistics.left_to_vmm();
                 return;
             }
         }
@@ -133,11 +137,13 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Between `enter_world` and `leave_world`.
     #[inline(always)]
     unsafe fn enter(&mut self) {
+        self.guest.statistics.enter_guest();
         // SAFETY: the caller's promise. The pointers are to parts of this vCPU; the intercepts and maps of its VMCB keep the
         // guest from host resources.
         unsafe {
             world_switch::enter(&raw mut self.guest.registers, self.vmcb.address(), self.guest.xstate.legacy_region());
         }
+        self.guest.statistics.exited(|| self.vmcb.exitcode().0);
     }
 
     /// The most frequent exit first, if the CPU says how long the instruction is.
@@ -182,6 +188,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             unsafe { self.enter() };
         }
         if is_refusal(self.vmcb.exitcode()) {
+            self.guest.statistics.left_to_vmm();
             return self.entry_failed(injected);
         }
         self.proven = true;

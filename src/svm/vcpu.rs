@@ -13,6 +13,8 @@ use super::{
     state::Hidden,
     vmcb::VmcbFrame,
 };
+#[cfg(feature = "statistics")]
+use crate::statistics::{ExitStatistics, Statistics};
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
     cpu::CpuIndex,
@@ -222,6 +224,26 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
     pub fn has_pending_event(&self) -> bool {
         self.guest.has_pending_event()
+    }
+
+    /// What the guest's exits have come to since the vCPU was made: a row for each reason there was, by its number.
+    #[cfg(feature = "statistics")]
+    pub fn statistics(&self) -> impl Iterator<Item = ExitStatistics> {
+        let (statistics, name) = self.counted();
+        statistics.rows(name)
+    }
+
+    /// The statistics, and the names of exits.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn counted(&self) -> (&Statistics<S>, fn(u64) -> Option<&'static str>) {
+        (&self.guest.statistics, |code| ExitCode(code).name())
+    }
+
+    /// The VMM did something since the last run that is not to be counted as work for that exit: it let the CPU wait, or ran
+    /// something else. `instructions` is how far the host's time-stamp counter went meanwhile.
+    #[cfg(feature = "statistics")]
+    pub fn exclude_from_statistics(&mut self, instructions: u64) {
+        self.guest.statistics.exclude(instructions);
     }
 
     /// Gives the vCPU a local APIC, connected to those of the other vCPUs where there is a bus.

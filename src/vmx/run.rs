@@ -28,6 +28,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let _interrupts_off = InterruptsOff::new();
         let cr4 = self.check_owner()?;
         let vmcs = self.vmcs();
+        self.guest.statistics.enter_run();
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up(&vmcs)?
         {
@@ -44,6 +45,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
+        self.guest.statistics.leave_run();
         Ok(self.exit)
     }
 
@@ -85,6 +87,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.entry_failed(vmcs, 0, error, 0);
             }
             self.skipped = false;
+            self.guest.statistics.enter_guest();
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
             // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
             // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
@@ -95,6 +98,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return;
             }
             let reason = vmcs.read(EXIT_REASON);
+            self.guest.statistics.exited(|| reason.basic_reason().into());
             // The whole word at once: no flag set, and the most frequent exit first.
             if reason.bits() == u32::from(ExitReason::CPUID.0) {
                 self.launched = true;
@@ -105,11 +109,13 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
+                self.guest.statistics.left_to_vmm();
                 self.entry_failed(vmcs, reason.bits(), 0, qualification);
                 return;
             }
             self.launched = true;
             if self.handle_exit(vmcs, reason) == Outcome::Exit {
+                self.guest.statistics.left_to_vmm();
                 return;
             }
         }

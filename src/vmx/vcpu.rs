@@ -27,6 +27,11 @@ use crate::{
         x86::registers::Cr4,
     },
 };
+#[cfg(feature = "statistics")]
+use crate::{
+    spec::intel::exits::ExitReason,
+    statistics::{ExitStatistics, Statistics},
+};
 
 /// A virtual CPU on Intel VMX.
 ///
@@ -247,6 +252,26 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
     pub fn has_pending_event(&self) -> bool {
         self.guest.has_pending_event()
+    }
+
+    /// What the guest's exits have come to since the vCPU was made: a row for each reason there was, by its number.
+    #[cfg(feature = "statistics")]
+    pub fn statistics(&self) -> impl Iterator<Item = ExitStatistics> {
+        let (statistics, name) = self.counted();
+        statistics.rows(name)
+    }
+
+    /// The statistics, and the names of exits.
+    #[cfg(feature = "statistics")]
+    pub(crate) fn counted(&self) -> (&Statistics<S>, fn(u64) -> Option<&'static str>) {
+        (&self.guest.statistics, |code| ExitReason(code as u16).name())
+    }
+
+    /// The VMM did something since the last run that is not to be counted as work for that exit: it let the CPU wait, or ran
+    /// something else. `instructions` is how far the host's time-stamp counter went meanwhile.
+    #[cfg(feature = "statistics")]
+    pub fn exclude_from_statistics(&mut self, instructions: u64) {
+        self.guest.statistics.exclude(instructions);
     }
 
     /// Gives the vCPU a local APIC, connected to those of the other vCPUs where there is a bus.

@@ -30,25 +30,43 @@ pub struct Image {
     pub rom: PathBuf,
 }
 
-/// The two builds of the image.
+/// The builds of the image.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// The plain release build.
     Plain,
     /// Counts VMREAD and the like: for the columns of `bench` that are no instruction counts.
     Counting,
+    /// With the table of exits, for guests from files: a few instructions more for each exit than the plain one.
+    Statistics,
 }
 
 impl Variant {
     /// Where it is built: flags differ, so that in one place each build would throw away the other's.
     fn target(self, repo: &Repo) -> PathBuf {
-        repo.target.join(if self == Variant::Plain { "image" } else { "image-counting" })
+        repo.target.join(match self {
+            Variant::Plain => "image",
+            Variant::Counting => "image-counting",
+            Variant::Statistics => "image-statistics",
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Variant::Plain => "plain",
+            Variant::Counting => "counting",
+            Variant::Statistics => "statistics",
+        }
+    }
+
+    fn features(self) -> &'static [&'static str] {
+        if self == Variant::Statistics { &["--features", "statistics"] } else { &[] }
     }
 }
 
 /// Builds a variant, or gives what the compiler said.
 pub fn build(repo: &Repo, variant: Variant, progress: &Progress) -> Result<Image> {
-    let name = if variant == Variant::Plain { "plain" } else { "counting" };
+    let name = variant.name();
     let mut command = command(repo, "build", variant);
     command.arg("--release");
     let bar = progress.start(&format!("building the image ({name})"));
@@ -76,7 +94,7 @@ pub fn command(repo: &Repo, subcommand: &str, variant: Variant) -> Command {
     let flags = [users_flags(), own_flags(variant)].concat();
     command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
     command.env("CARGO_TARGET_DIR", variant.target(repo));
-    command.args([subcommand, "--target", TARGET, "--config", &configuration(&flags)]);
+    command.args([subcommand, "--target", TARGET, "--config", &configuration(&flags)]).args(variant.features());
     command
 }
 

@@ -39,7 +39,7 @@ pub fn bench(repo: &Repo) -> Result<()> {
             return Ok(());
         }
     };
-    let image = image::build(repo, Variant::Plain, &progress)?;
+    let image = image::build(repo, Variant::Statistics, &progress)?;
     let boots = Boots::new(repo, &machines, &emulators, &debian, &image)?;
     for name in &machines.linux.bench {
         let machine = machines.named(name).with_context(|| format!("no machine {name}"))?;
@@ -115,10 +115,11 @@ const MOST: f64 = 1.05;
 
 fn report(machine: &Machine, release: &str, bare: u64, guest: &GuestEnded) -> String {
     let ratio = guest.instructions as f64 / bare as f64;
-    let outside: u64 = guest.exits.iter().map(|row| row.instructions).sum();
+    let host: u64 = guest.exits.iter().map(|row| row.instructions).sum();
+    let inside: u64 = guest.exits.iter().map(|row| row.instructions_inside).sum();
     format!(
         "\nLinux {release} to its first program on {} {}, 1 CPU, in instructions ({QUIET})\n\
-         bare {bare}, as a guest {}, ratio {ratio:.4}{} (at most {MOST}); {outside} are the hypervisor's outside of the library\n{}",
+         bare {bare}, as a guest {}, ratio {ratio:.4}{} (at most {MOST}); {host} are the hypervisor's, {inside} of them in the library\n{}",
         machine.emulator.name(),
         machine.model,
         guest.instructions,

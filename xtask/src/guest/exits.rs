@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::monitor::Exits;
 
 /// What the columns are. In real time the time-stamp counter counts no instructions, but is in the same proportions.
-const LEGEND: &str =
-    "instructions: the hypervisor's, outside of the library (in real time: time-stamp counts); share: of all";
+const LEGEND: &str = "inside: answered by the library; instructions: the host's from the exit to the next entry (in real time: \
+    time-stamp counts), and of these the library's; share: of all";
 
 /// A table for people, the dearest first, as parts of `all` instructions; nothing when there are no exits.
 pub fn table(exits: &[Exits], all: u64) -> String {
@@ -17,14 +17,26 @@ pub fn table(exits: &[Exits], all: u64) -> String {
         return text;
     }
     let sum = |of: fn(&Exits) -> u64| exits.iter().map(of).sum();
-    let total = Exits { reason: "all".into(), count: sum(|row| row.count), instructions: sum(|row| row.instructions) };
-    rows.push(total);
-    let _ = writeln!(text, "{:<20}{:>12}{:>16}{:>10}{:>9}", "exit", "count", "instructions", "each", "share");
+    rows.push(Exits {
+        reason: "all".into(),
+        count: sum(|row| row.count),
+        inside: sum(|row| row.inside),
+        instructions_inside: sum(|row| row.instructions_inside),
+        instructions: sum(|row| row.instructions),
+    });
+    let _ = writeln!(
+        text,
+        "{:<24}{:>10}{:>10}{:>14}{:>14}{:>9}{:>9}",
+        "exit", "count", "inside", "instructions", "the library's", "each", "share"
+    );
     for row in &rows {
         let each = row.instructions.checked_div(row.count).unwrap_or(0);
-        let (count, instructions) = (row.count, row.instructions);
-        let share = share(instructions, all);
-        let _ = writeln!(text, "{:<20}{count:>12}{instructions:>16}{each:>10}{share:>8.2}%", row.reason);
+        let Exits { reason, count, inside, instructions_inside, instructions } = row;
+        let share = share(*instructions, all);
+        let _ = writeln!(
+            text,
+            "{reason:<24}{count:>10}{inside:>10}{instructions:>14}{instructions_inside:>14}{each:>9}{share:>8.2}%"
+        );
     }
     let _ = writeln!(text, "{LEGEND} {all} of the run");
     text
@@ -38,18 +50,19 @@ fn share(part: u64, all: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn row(reason: &str, count: u64, instructions: u64) -> Exits {
-        Exits { reason: reason.into(), count, instructions }
+    fn row(reason: &str, count: u64, inside: u64, instructions_inside: u64, instructions: u64) -> Exits {
+        Exits { reason: reason.into(), count, inside, instructions_inside, instructions }
     }
 
     #[test]
     fn the_dearest_come_first() {
-        let text = table(&[row("cpuid", 10, 1000), row("out", 4, 3000), row("none", 0, 0)], 40_000);
+        let rows = [row("CPUID", 10, 10, 1000, 1000), row("IOIO", 4, 1, 400, 3000), row("NPF", 0, 0, 0, 0)];
+        let text = table(&rows, 40_000);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["out", "4", "3000", "750", "7.50%"]);
-        assert_eq!(lines[2], ["cpuid", "10", "1000", "100", "2.50%"]);
-        assert_eq!(lines[3], ["none", "0", "0", "0", "0.00%"]);
-        assert_eq!(lines[4], ["all", "14", "4000", "285", "10.00%"]);
+        assert_eq!(lines[1], ["IOIO", "4", "1", "3000", "400", "750", "7.50%"]);
+        assert_eq!(lines[2], ["CPUID", "10", "10", "1000", "1000", "100", "2.50%"]);
+        assert_eq!(lines[3], ["NPF", "0", "0", "0", "0", "0", "0.00%"]);
+        assert_eq!(lines[4], ["all", "14", "11", "4000", "1400", "285", "10.00%"]);
         assert_eq!(table(&[], 0), "");
     }
 }

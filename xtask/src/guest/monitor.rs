@@ -14,13 +14,17 @@ pub struct Monitor {
     pub instructions: u64,
 }
 
-/// All exits for one reason, of all vCPUs.
+/// All exits for one reason, of all vCPUs. Instructions are what the host's time-stamp counter counts.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub struct Exits {
-    /// In the image's words.
+    /// The manual's name.
     pub reason: String,
     pub count: u64,
-    /// What the hypervisor executed for them outside of the library (time-stamp counter).
+    /// How many the library answered by itself.
+    pub inside: u64,
+    /// What the library executed for them ...
+    pub instructions_inside: u64,
+    /// ... and everybody.
     pub instructions: u64,
 }
 
@@ -52,6 +56,8 @@ impl Monitor {
         match self.exits.iter_mut().find(|known| known.reason == row.reason) {
             Some(known) => {
                 known.count += row.count;
+                known.inside += row.inside;
+                known.instructions_inside += row.instructions_inside;
                 known.instructions += row.instructions;
             }
             None => self.exits.push(row),
@@ -65,11 +71,12 @@ mod tests {
 
     #[test]
     fn the_end_and_the_exits_are_found() {
-        let log = "guest: 256 MiB\nEXITS {\"vcpu\":0,\"reason\":\"halt\",\"count\":2,\"instructions\":99}\nEXITS {\"vcpu\":1,\"reason\":\"halt\",\
-            \"count\":1,\"instructions\":1}\nPORTS {\"vcpu\":0,\"port\":\"0x3f8\",\"count\":1}\nTOTAL {\"vcpu\":0,\"exits\":2,\
+        let log = "guest: 256 MiB\nEXITS {\"vcpu\":0,\"reason\":\"HLT\",\"count\":2,\"inside\":1,\"instructions_inside\":40,\"instructions\":99}\nEXITS {\"vcpu\":1,\"reason\":\"HLT\",\
+            \"count\":1,\"inside\":0,\"instructions_inside\":1,\"instructions\":1}\nPORTS {\"vcpu\":0,\"port\":\"0x3f8\",\"count\":1}\nTOTAL {\"vcpu\":0,\"exits\":2,\
             \"vmm_instructions\":99,\"instructions\":500}\nTOTAL {\"vcpu\":1,\"exits\":1,\"vmm_instructions\":1,\"instructions\":400}\n\
             GUEST END reason=exit-port status=3\nEXITS {\"reas\nRESULT: ok\n";
-        let exits = vec![Exits { reason: "halt".into(), count: 3, instructions: 100 }];
+        let exits =
+            vec![Exits { reason: "HLT".into(), count: 3, inside: 1, instructions_inside: 41, instructions: 100 }];
         assert_eq!(Monitor::parse(log), Monitor { end: Some(End::ExitPort(3)), exits, instructions: 900 });
         assert_eq!(Monitor::parse(""), Monitor::default());
     }

@@ -112,8 +112,10 @@ impl Plan {
         }
         let counting = self.jobs.iter().any(|job| job.what == What::Bench);
         let counting = if counting { build(Variant::Counting, "image: the counting build") } else { None };
+        let statistics = self.jobs.iter().any(|job| matches!(job.what, What::Guest(_)));
+        let statistics = if statistics { build(Variant::Statistics, "image: the build with statistics") } else { None };
         let guests = guest::Guests::default();
-        let bench = Bench { plan: self, context, emulators, plain, counting, guests };
+        let bench = Bench { plan: self, context, emulators, plain, counting, statistics, guests };
         let workers = thread::available_parallelism().map_or(1, usize::from).min(self.jobs.len());
         let next = AtomicUsize::new(0);
         let (sender, done) = mpsc::channel();
@@ -143,6 +145,7 @@ struct Bench<'a> {
     emulators: Emulators,
     plain: Option<Image>,
     counting: Option<Image>,
+    statistics: Option<Image>,
     guests: guest::Guests,
 }
 
@@ -172,13 +175,16 @@ impl Bench<'_> {
                 self.judge_all(job, &ended)
             }
             What::Guest(what) => {
+                let Some(image) = &self.statistics else {
+                    return Ok(Outcome::Skipped("the image does not build".into()));
+                };
                 let bar = self.context.progress.start(&job.name);
                 let place = guest::Place {
                     repo: self.context.repo,
                     progress: &self.context.progress,
                     machines,
                     machine: &job.machine,
-                    image: plain,
+                    image,
                     emulators: &self.emulators,
                     directory: self.directory(job)?,
                 };

@@ -28,6 +28,7 @@ pub fn checks() -> Vec<Check> {
     };
     vec![
         check("panic-free: no panic that a guest can reach", the_library),
+        check("panic-free: nor one with statistics", with_statistics),
         check("panic-free: a panic that a guest can reach is found", seeded),
         check("panic-free: an entry that nothing needs is found", obsolete),
     ]
@@ -36,6 +37,12 @@ pub fn checks() -> Vec<Check> {
 fn the_library(context: &Context) -> Result<()> {
     let said = list(context)?.compare(&reached(context, &[])?.found);
     ensure!(said.is_empty(), "{LIST} and the object code differ:\n{said}");
+    Ok(())
+}
+
+fn with_statistics(context: &Context) -> Result<()> {
+    let said = list(context)?.compare(&reached(context, &["--features", "statistics"])?.found);
+    ensure!(said.is_empty(), "{LIST} and the object code with statistics differ:\n{said}");
     Ok(())
 }
 

@@ -122,7 +122,7 @@ fn runs(context: &Context) -> Result<Option<String>> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(85), "status {} instead of 85:\n{said}", output.status);
     ensure!(output.stdout == b"through a pipe\nq", "standard output is {:?}", String::from_utf8_lossy(&output.stdout));
-    ensure!(said.contains("io_read"), "no table of exits:\n{said}");
+    ensure!(said.contains("IOIO"), "no table of exits:\n{said}");
 
     ensure!(ended_by("-TERM", &arguments)? == Some(130), "SIGTERM does not give status 130");
     if setup::program("setpriv").is_some() {

@@ -1,6 +1,6 @@
 //! The vCPUs, and the loop that answers what their guests do.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use super::board::Board;
 use super::clock::Clock;
 use super::host::HOST;
 use super::memory::GuestMemory;
-use super::statistics::{Statistics, kind};
+use super::statistics::Statistics;
 use crate::command_line::Settings;
 use crate::cpu::timestamp;
 use crate::{cpu, interrupts, println, smp};
@@ -45,8 +45,8 @@ pub struct Machine {
     clock: Clock,
     /// When the guest's time is over.
     limit: u64,
-    /// The model-specific registers that were asked for and are not there.
-    refused: Mutex<BTreeSet<(u32, bool)>>,
+    /// The model-specific registers that were asked for and are not there, and what the first write of each was.
+    refused: Mutex<BTreeMap<(u32, bool), u64>>,
     handles: Vec<VcpuHandle>,
     /// How many vCPUs will not go on by themselves: halted with interrupts off, or waiting for their start.
     stopped: AtomicUsize,
@@ -98,8 +98,9 @@ pub fn run(
     let runners = run_all(runners.collect());
     machine.board.lock().drain();
     let total = timestamp() - machine.clock.start;
+    machine.print_refused();
     for runner in &runners {
-        runner.statistics.print(runner.number, total);
+        runner.statistics.print(runner.number, &runner.vcpu, total);
     }
     drop(runners);
     let end = machine.end.lock().take();
@@ -169,15 +170,22 @@ impl Machine {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// Says which register is not there, once.
-    fn report(&self, msr: u32, written: Option<u64>) {
-        /// A guest that asks for every number there is must not fill the log, nor the heap.
+    /// Remembers which register is not there. What is printed takes a thousand times as long, so that comes after the end.
+    fn refuse(&self, msr: u32, written: Option<u64>) {
+        /// A guest that asks for every number there is must not fill the heap.
         const MOST: usize = 64;
         let mut refused = self.refused.lock();
-        if refused.len() < MOST && refused.insert((msr, written.is_some())) {
-            match written {
-                Some(value) => println!("refused: WRMSR {msr:#x} = {value:#x}"),
-                None => println!("refused: RDMSR {msr:#x}"),
+        if refused.len() < MOST {
+            refused.entry((msr, written.is_some())).or_insert(written.unwrap_or(0));
+        }
+    }
+
+    fn print_refused(&self) {
+        for ((msr, written), value) in &*self.refused.lock() {
+            if *written {
+                println!("refused: WRMSR {msr:#x} = {value:#x}");
+            } else {
+                println!("refused: RDMSR {msr:#x}");
             }
         }
     }
@@ -231,7 +239,7 @@ impl Runner<'_> {
             }
             HOST.set_device_timer(due);
             let entered = timestamp();
-            self.statistics.add(kind(&last), &last, entered.saturating_sub(left));
+            self.statistics.add(&last, entered.saturating_sub(left));
             let exit = self.vcpu.run()?;
             left = timestamp();
             last = exit;
@@ -243,11 +251,11 @@ impl Runner<'_> {
                 }
                 VmExit::IoWrite { port, width, data } => machine.board.lock().port_write(port, width, data, left),
                 VmExit::MsrRead { msr } => {
-                    machine.report(msr, None);
+                    machine.refuse(msr, None);
                     vcpu.reject()?;
                 }
                 VmExit::MsrWrite { msr, value } => {
-                    machine.report(msr, Some(value));
+                    machine.refuse(msr, Some(value));
                     vcpu.reject()?;
                 }
                 VmExit::NestedPageFault(fault) => match vcpu.decode_mmio() {
@@ -280,16 +288,20 @@ impl Runner<'_> {
                 }
                 VmExit::Halt => {
                     let stopped = vcpu.system()?.rflags.bits() & INTERRUPTS_ENABLED == 0;
+                    let begin = timestamp();
                     if let Some(end) = self.wait(stopped) {
                         return Ok(Some(end));
                     }
                     left = timestamp();
+                    Statistics::waited(&mut self.vcpu, left.saturating_sub(begin));
                 }
                 VmExit::WaitForStartup => {
+                    let begin = timestamp();
                     if let Some(end) = self.wait(true) {
                         return Ok(Some(end));
                     }
                     left = timestamp();
+                    Statistics::waited(&mut self.vcpu, left.saturating_sub(begin));
                 }
                 VmExit::Hypercall { .. } => vcpu.set_return_value(u64::MAX),
                 VmExit::Interrupted | VmExit::TimeSlice => {}

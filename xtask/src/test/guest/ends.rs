@@ -1,4 +1,5 @@
-//! Every end that a guest's run can have, by a small guest of its own; the terminal; and that its files arrive whole.
+//! Every end that a guest's run can have, by a small guest of its own; the terminal; that its files arrive whole; and that its
+//! exits are counted.
 
 use std::fs;
 use std::io::Write as _;
@@ -12,6 +13,7 @@ use anyhow::Result;
 
 use super::{Place, tiny};
 use crate::guest::memory::Mebibytes;
+use crate::guest::monitor::Exits;
 use crate::guest::package::{Files, Module, Package};
 use crate::guest::{self, GuestBoot};
 use crate::report::Outcome;
@@ -23,6 +25,8 @@ const MODULE_SIZE: usize = (20 << 20) + 12_345;
 const LIMIT: u64 = 120;
 /// Seconds for the guest that does not.
 const SHORT: u64 = 2;
+/// How often a guest executes CPUID.
+const TIMES: u32 = 1234;
 
 /// Boots them all, one after the other.
 pub fn check(place: &Place) -> Result<Outcome> {
@@ -47,6 +51,10 @@ pub fn check(place: &Place) -> Result<Outcome> {
     if endless.status != 12 {
         return Ok(Outcome::Failed(format!("no end: status {} instead of 12\n{}", endless.status, endless.log)));
     }
+    let counted = run(place, &tiny::identify(TIMES), None, b"", LIMIT)?;
+    if let Some(problem) = problem_of_counts(&counted.exits) {
+        return Ok(Outcome::Failed(format!("{problem}\n{}", counted.log)));
+    }
     let typed = b"a line that is longer than what a 16550 holds\r\nand q";
     let echo = run(place, &tiny::echo(), None, typed, LIMIT)?;
     if echo.status != 85 || echo.output != typed {
@@ -61,9 +69,24 @@ pub fn check(place: &Place) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+/// The library has answered each CPUID, and the VMM the one access to the exit port, by which the guest ended.
+fn problem_of_counts(exits: &[Exits]) -> Option<String> {
+    let row = |names: &[&str]| exits.iter().find(|row| names.contains(&row.reason.as_str()));
+    let Some(cpuid) = row(&["CPUID"]) else { return Some("no exits by CPUID".into()) };
+    let times = u64::from(TIMES);
+    if (cpuid.count, cpuid.inside) != (times, times) || cpuid.instructions_inside < times {
+        return Some(format!("{times} CPUIDs: {cpuid:?}"));
+    }
+    match row(&["IO_INSTRUCTION", "IOIO"]) {
+        Some(port) if (port.count, port.inside) == (1, 0) => None,
+        port => Some(format!("one access to a port: {port:?}")),
+    }
+}
+
 /// One run.
 struct Run {
     status: u8,
+    exits: Vec<Exits>,
     output: Vec<u8>,
     log: String,
 }
@@ -96,7 +119,8 @@ fn run(place: &Place, kernel: &[u8], module: Option<&[u8]>, typed: &'static [u8]
     };
     let ended =
         guest::boot(&boot, place.emulators, type_it, move |bytes| drop(sender.send(bytes.to_vec())), &mut |_| {})?;
-    Ok(Run { status: ended.end.status(), output: output.iter().flatten().collect(), log: ended.log })
+    let status = ended.end.status();
+    Ok(Run { status, exits: ended.exits, output: output.iter().flatten().collect(), log: ended.log })
 }
 
 /// Bytes without a pattern, the same every time.

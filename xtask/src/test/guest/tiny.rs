@@ -85,6 +85,20 @@ pub fn strange() -> Vec<u8> {
     ])
 }
 
+/// Executes CPUID so often, and writes 0 to the exit port.
+pub fn identify(times: u32) -> Vec<u8> {
+    let [a, b, c, d] = times.to_le_bytes();
+    then_forever(&[
+        0xBE, a, b, c, d, // mov $times, %esi
+        0x31, 0xC0, // 1: xor %eax, %eax
+        0x0F, 0xA2, // cpuid
+        0x4E, // dec %esi
+        0x75, 0xF9, // jnz 1b
+        0xB0, 0x00, // mov $0, %al
+        0xE6, 0xF4, // out %al, $0xf4
+    ])
+}
+
 /// Never ends.
 pub fn forever() -> Vec<u8> {
     image(&FOREVER)
