@@ -40,8 +40,8 @@ const CAUSES: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3).with(Dr6::
 pub(crate) enum Access {
     /// It used a port.
     Port { port: u16, width: Width },
-    /// It accessed memory at this linear address.
-    Memory { linear: u64, width: Width, write: bool },
+    /// It accessed so many bytes of memory at this linear address.
+    Memory { linear: u64, size: u8, write: bool },
 }
 
 /// The registers.
@@ -186,13 +186,15 @@ impl DebugRegisters {
         ];
         let mut causes = Dr6::empty();
         for ((enable, condition, length, cause), address) in breakpoints.into_iter().zip(self.addresses) {
-            let (at, width) = match (access, condition) {
-                (Access::Port { port, width }, BreakpointCondition::IO) if debug_extensions => (u64::from(port), width),
-                (Access::Memory { linear, width, .. }, BreakpointCondition::READ_WRITE) => (linear, width),
-                (Access::Memory { linear, width, write: true }, BreakpointCondition::WRITE) => (linear, width),
+            let (at, size) = match (access, condition) {
+                (Access::Port { port, width }, BreakpointCondition::IO) if debug_extensions => {
+                    (u64::from(port), width as u8)
+                }
+                (Access::Memory { linear, size, .. }, BreakpointCondition::READ_WRITE) => (linear, size),
+                (Access::Memory { linear, size, write: true }, BreakpointCondition::WRITE) => (linear, size),
                 _ => continue,
             };
-            if dr7.intersects(enable) && overlap(address, length, at, width) {
+            if dr7.intersects(enable) && overlap(address, length, at, size) {
                 causes |= cause;
             }
         }
@@ -201,7 +203,7 @@ impl DebugRegisters {
 }
 
 /// Whether an access touches the bytes of a breakpoint, whose address is taken to be aligned to its length.
-fn overlap(address: u64, length: BreakpointLength, at: u64, width: Width) -> bool {
+fn overlap(address: u64, length: BreakpointLength, at: u64, size: u8) -> bool {
     let length = match length {
         BreakpointLength::BYTES_1 => 1,
         BreakpointLength::BYTES_2 => 2,
@@ -210,7 +212,7 @@ fn overlap(address: u64, length: BreakpointLength, at: u64, width: Width) -> boo
     };
     let first = address & !(length - 1);
     // The distance of the later one from the earlier one, around the end of the address space too.
-    first.wrapping_sub(at) < width.bytes() as u64 || at.wrapping_sub(first) < length
+    first.wrapping_sub(at) < u64::from(size) || at.wrapping_sub(first) < length
 }
 
 #[cfg(test)]
@@ -263,16 +265,18 @@ mod tests {
         assert_eq!(registers.causes_after(none, port(0x4ff, Width::Byte), true), Dr6::empty());
         assert_eq!(registers.causes_after(none, port(0x4ff, Width::Word), true), Dr6::B0);
         assert_eq!(registers.causes_after(none, port(0x502, Width::Byte), true), Dr6::empty());
-        for (linear, width, write, causes) in [
-            (0x1000, Width::Byte, true, Dr6::B1),
-            (0x1003, Width::Byte, true, Dr6::B1),
-            (0x1004, Width::Byte, true, Dr6::empty()),
-            (0x0ffd, Width::Dword, true, Dr6::B1),
-            (0x1000, Width::Dword, false, Dr6::empty()),
-            (0x2000, Width::Byte, false, Dr6::B2),
-            (0x1fff, Width::Byte, false, Dr6::empty()),
+        for (linear, size, write, causes) in [
+            (0x1000, 1, true, Dr6::B1),
+            (0x1003, 1, true, Dr6::B1),
+            (0x1004, 1, true, Dr6::empty()),
+            (0x0ffd, 4, true, Dr6::B1),
+            (0x0ff4, 16, true, Dr6::B1),
+            (0x0ff0, 16, true, Dr6::empty()),
+            (0x1000, 4, false, Dr6::empty()),
+            (0x2000, 1, false, Dr6::B2),
+            (0x1fff, 1, false, Dr6::empty()),
         ] {
-            registers.will_access(Access::Memory { linear, width, write });
+            registers.will_access(Access::Memory { linear, size, write });
             assert_eq!(registers.causes_after(none, None, true), causes, "{linear:x}");
         }
         assert_eq!(registers.causes_after(Rflags::TF, None, true), Dr6::BS, "the last access is forgotten");

@@ -272,7 +272,7 @@ impl<S: FrameSource> GuestState<S> {
             privilege: cpu.privilege(),
         };
         let (linear, write) = instruction.watched(fault.access.write, &context);
-        self.debug.will_access(debug::Access::Memory { linear, width: instruction.width, write });
+        self.debug.will_access(debug::Access::Memory { linear, size: instruction.size, write });
     }
 
     fn decode_access<C: Cpu>(&mut self, cpu: &mut C) -> Result<VmExit> {

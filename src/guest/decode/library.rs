@@ -264,7 +264,13 @@ impl MmioInstruction {
     pub fn decode(bytes: &[u8], code: CodeSize) -> Result<Self, DecodeError> {
         let bytes = bytes.get(..MAX_LENGTH).unwrap_or(bytes);
         let prefixes = Prefixes::scan(bytes, code);
-        let (cleaned, dropped) = without_void_rex(bytes, prefixes, code);
+        let (mut cleaned, dropped) = without_void_rex(bytes, prefixes, code);
+        // The library does not know the second encoding of 80, which 64-bit mode has not.
+        if code != CodeSize::Bits64
+            && let Some(opcode @ 0x82) = cleaned.get_mut(usize::from(prefixes.length))
+        {
+            *opcode = 0x80;
+        }
         let given = cleaned.get(..bytes.len().saturating_sub(dropped.into())).unwrap_or(&cleaned);
         let decoded = match code {
             CodeSize::Bits16 => real_mode::decode(given),
