@@ -34,6 +34,8 @@ const DR7_DEFINED: Dr7 = ENABLES
 
 /// What a #DB reports in DR6.
 const CAUSES: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3).with(Dr6::BD).with(Dr6::BS);
+/// Which breakpoints were met.
+const MET: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3);
 
 /// What an instruction that the library completes did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,12 +134,28 @@ impl DebugRegisters {
     }
 
     /// What may have caused a #DB of which the CPU says nothing: the single step, else the breakpoints that may have been hit.
-    pub(crate) fn likely_causes(&self, rflags: Rflags) -> Dr6 {
+    /// `rip` is the linear address of the next instruction: one that has a breakpoint has not been executed.
+    pub(crate) fn likely_causes(&self, rflags: Rflags, rip: u64) -> Dr6 {
         if rflags.contains(Rflags::TF) {
-            Dr6::BS
-        } else {
-            self.enabled(|condition| condition != BreakpointCondition::IO)
+            return Dr6::BS;
         }
+        let here = self.matching(rip);
+        if here.is_empty() {
+            self.enabled(|condition| !matches!(condition, BreakpointCondition::IO | BreakpointCondition::EXECUTION))
+        } else {
+            here
+        }
+    }
+
+    /// The breakpoints on the instruction at this linear address.
+    fn matching(&self, rip: u64) -> Dr6 {
+        let instructions = self.enabled(|condition| condition == BreakpointCondition::EXECUTION);
+        [Dr6::B0, Dr6::B1, Dr6::B2, Dr6::B3]
+            .into_iter()
+            .zip(self.addresses)
+            .filter(|(_, address)| *address == rip)
+            .fold(Dr6::empty(), |causes, (cause, _)| causes | cause)
+            & instructions
     }
 
     /// DR0 to DR3.
@@ -152,12 +170,27 @@ impl DebugRegisters {
 
     /// The CPU has delivered a #DB for these reasons.
     pub(crate) fn happened(&mut self, causes: Dr6) {
-        self.dr6 |= causes & (CAUSES | Dr6::BT);
+        self.add(causes & (CAUSES | Dr6::BT));
+    }
+
+    /// A #DB tells anew which breakpoints were met, and leaves all other causes as they are. INT1 has none, and changes nothing.
+    fn add(&mut self, causes: Dr6) {
+        if !causes.is_empty() {
+            self.dr6 = self.dr6.without(MET) | causes;
+        }
+    }
+
+    /// The guest has switched to another task, whose task-state segment asks for a #DB or does not. "Local" breakpoints are
+    /// those of a task.
+    pub(crate) fn task_switched(&mut self, trap: bool) {
+        self.dr7.remove(Dr7::L0.with(Dr7::L1).with(Dr7::L2).with(Dr7::L3));
+        self.watch = if self.breakpoints_enabled() { Rflags::TF } else { Rflags::empty() };
+        self.dr6.set(Dr6::BT, trap || self.dr6.contains(Dr6::BT));
     }
 
     /// A #DB is delivered for these reasons; none for INT1. It ends the detection of accesses.
     pub(crate) fn delivered(&mut self, causes: Dr6) {
-        self.dr6 |= causes & CAUSES;
+        self.add(causes & CAUSES);
         self.dr7.remove(Dr7::GD);
     }
 
@@ -227,8 +260,15 @@ mod tests {
         assert_eq!(registers.read(7, true), Some(0x403));
         assert_eq!(registers.write(0, u64::MAX), Ok(()));
         assert_eq!(registers.read(0, false), Some(u64::MAX));
-        registers.delivered(Dr6::BS);
-        assert_eq!(registers.read(4, false), Some(0xffff_4ff0));
+        registers.delivered(Dr6::BS.with(Dr6::B1));
+        assert_eq!(registers.read(4, false), Some(0xffff_4ff2));
+        // INT1 changes nothing; the next breakpoint takes the place of the last, and BS stays.
+        registers.delivered(Dr6::empty());
+        assert_eq!(registers.read(4, false), Some(0xffff_4ff2));
+        registers.delivered(Dr6::B2);
+        assert_eq!(registers.read(4, false), Some(0xffff_4ff4));
+        registers.happened(DebugRegisters::DR6_RESET.with(Dr6::B3));
+        assert_eq!(registers.read(4, false), Some(0xffff_4ff8));
         assert_eq!(registers.read(4, true), None);
         assert_eq!(registers.read(5, true), None);
         // What is reserved does not change, nor what the CPU is not said to have.

@@ -1,7 +1,7 @@
 //! Injecting events, and finding out which one an exit interrupted: APM volume 2, "Event Injection", "Interrupt Intercepts",
 //! "Virtual Interrupts".
 
-use super::vcpu::SvmVcpu;
+use super::{emulation::code_size, vcpu::SvmVcpu};
 use crate::{
     exit::VmExit,
     frame::FrameSource,
@@ -224,7 +224,10 @@ impl<S: FrameSource> SvmVcpu<S> {
             }
         } else if causes == DebugRegisters::DR6_RESET {
             // The manual has DR6 as a handler would see it. One emulator leaves it as it was.
-            causes = self.guest.debug.likely_causes(self.rflags());
+            causes = self
+                .guest
+                .debug
+                .likely_causes(self.rflags(), code_size(&self.vmcb).linear(self.vmcb.cs_base(), self.vmcb.rip()));
         }
         self.guest.raise_debug(causes);
     }

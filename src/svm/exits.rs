@@ -5,6 +5,7 @@ use core::arch::asm;
 use super::{
     code_page::CodePage,
     payload::{ExitInformation, OnExit},
+    permission_maps::ADDRESSES,
     vcpu::SvmVcpu,
     world_switch,
 };
@@ -16,7 +17,8 @@ use crate::{
         decode::Expected,
         events::Event,
         memory::MemoryFaultReason,
-        msr::{Answer, VendorMsr},
+        msr::{Answer, MsrAction, VendorMsr},
+        segmentation::is_canonical,
         state::Pending,
         walk::WalkFault,
     },
@@ -349,6 +351,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.write_tsc_offset();
             }
             Answer::Vendor(VendorMsr::LocalApic) => return self.write_apic_msr(msr, value, length),
+            Answer::Fault if self.write_address(msr, value) => {}
             Answer::Fault => return self.raise(Event::general_protection()),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
@@ -358,6 +361,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         self.skip_by(length);
         Outcome::Again
+    }
+
+    /// A register for an address, which is passed through but for this: the emulator of SVM without next RIP takes any value.
+    #[cold]
+    fn write_address(&mut self, msr: Msr, value: u64) -> bool {
+        let passed = self.guest.msrs.policy().action(msr, true) == MsrAction::PassThrough;
+        let allowed = passed && ADDRESSES.contains(&msr) && is_canonical(value, self.guest.offered.cr4);
+        if allowed {
+            // SAFETY: between `enter_world` and `leave_world` the register is the guest's; the value is canonical.
+            unsafe { host::wrmsr(msr, value) };
+        }
+        allowed
     }
 
     fn hlt(&mut self, exit: OnExit<payloads::Hlt>) -> Outcome {
@@ -395,7 +410,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     fn icebp(&mut self, exit: OnExit<payloads::Icebp>) -> Outcome {
         match self.instruction_length(exit, Expected::Int1) {
             Ok(length) => {
-                self.skip_by(length);
+                // Its handler, and no single step: the delivery clears TF.
+                self.advance_by(length);
                 self.raise(Event::exception(ExceptionVector::DB, None))
             }
             Err(outcome) => outcome,

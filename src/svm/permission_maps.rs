@@ -9,6 +9,10 @@ use crate::{
     Result,
     frame::{ContiguousFrames, FrameSource},
     guest::msr::MsrPolicy,
+    spec::{
+        Msr,
+        x86::msrs::{IA32_CSTAR, IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE, IA32_LSTAR},
+    },
 };
 
 /// A bit for each port; accesses of several bytes look at up to three bits behind the last port.
@@ -17,15 +21,19 @@ pub(super) type IoMap<S> = ContiguousFrames<3, S>;
 /// Two bits for each register of three ranges: the lower for reads, the upper for writes.
 pub(super) type MsrMap<S> = ContiguousFrames<2, S>;
 
+/// The registers that are passed through and take canonical addresses only.
+pub(super) const ADDRESSES: [Msr; 5] = [IA32_LSTAR, IA32_CSTAR, IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE];
+
 /// Every access to a port exits.
 pub(super) fn io_map<S: FrameSource>() -> Result<IoMap<S>> {
     IoMap::alloc(u8::MAX)
 }
 
-/// Every access to a register exits, but those that the policy passes through.
-pub(super) fn fill_msr_map<S: FrameSource>(map: &mut MsrMap<S>, policy: &MsrPolicy) {
+/// Every access to a register exits, but those that the policy passes through. `check_addresses`: the CPU may not.
+pub(super) fn fill_msr_map<S: FrameSource>(map: &mut MsrMap<S>, policy: &MsrPolicy, check_addresses: bool) {
     map.fill(u8::MAX);
-    for bit in policy.open_bits() {
+    let open = |msr: Msr, write: bool| !(check_addresses && write && ADDRESSES.contains(&msr));
+    for bit in policy.open_bits_of(open) {
         if let Some(byte) = map.byte_mut(bit / 8) {
             *byte &= !(1 << (bit % 8));
         }

@@ -220,6 +220,15 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// or MOV SS before it ends, and a single-step trap follows.
     #[inline]
     pub(super) fn skip_by(&mut self, length: u8) {
+        self.advance_by(length);
+        if (self.rflags() | self.guest.debug.watch()).contains(Rflags::TF) {
+            self.trap_after(false);
+        }
+    }
+
+    /// The same for an instruction that has raised its own trap.
+    #[inline(always)]
+    pub(super) fn advance_by(&mut self, length: u8) {
         let rip = self.vmcb.rip();
         let mut next = rip.wrapping_add(length.into());
         if (rip ^ next) >> 32 != 0 && code_size(&self.vmcb) != CodeSize::Bits64 {
@@ -227,9 +236,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         self.vmcb.set_rip(next);
         self.vmcb.set_interrupt_shadow(InterruptShadow::empty());
-        if (self.rflags() | self.guest.debug.watch()).contains(Rflags::TF) {
-            self.trap_after(false);
-        }
     }
 
     /// One element of a repeated string instruction is done.

@@ -95,12 +95,13 @@ impl<S: FrameSource> SvmVcpu<S> {
         };
         let cpuid = Framed::new(CpuidPolicy::new(&shown))?;
         let mut msr_map = MsrMap::alloc(u8::MAX)?;
-        permission_maps::fill_msr_map(&mut msr_map, guest.msrs.policy());
+        let assists = Assists::of(&capabilities);
+        permission_maps::fill_msr_map(&mut msr_map, guest.msrs.policy(), !assists.next_rip);
         let mut vcpu = Self {
             vmcb: VmcbFrame::new()?,
             guest,
             cpuid,
-            assists: Assists::of(&capabilities),
+            assists,
             answered_at_once: ExitCode::HOST_RESERVED,
             exit: VmExit::Interrupted,
             host_area: VmcbFrame::new()?,
@@ -170,7 +171,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             return Err(Error::InvalidInput("the policy for model-specific registers is that of another vendor"));
         }
         self.guest.msrs.set_policy(policy);
-        permission_maps::fill_msr_map(&mut self.msr_map, self.guest.msrs.policy());
+        permission_maps::fill_msr_map(&mut self.msr_map, self.guest.msrs.policy(), !self.assists.next_rip);
         // The CPU may have kept parts of the map: writing its address takes the clean bit away.
         self.vmcb.set_msrpm_base_pa(self.msr_map.address());
         Ok(())

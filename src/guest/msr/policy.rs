@@ -214,10 +214,20 @@ impl MsrPolicy {
 
     /// The bits of this vendor's bitmap or permission map for accesses that do not exit.
     pub(crate) fn open_bits(&self) -> impl Iterator<Item = usize> + '_ {
+        self.open_bits_of(|_, _| true)
+    }
+
+    /// Those of the accesses that `wanted` does not keep out.
+    pub(crate) fn open_bits_of<'a>(
+        &'a self,
+        wanted: impl Fn(Msr, bool) -> bool + 'a,
+    ) -> impl Iterator<Item = usize> + 'a {
         let switched = self.rules.iter().filter(|rule| rule.switched);
         switched.flat_map(|rule| rule.first..=rule.last).flat_map(|msr| [(msr, false), (msr, true)]).filter_map(
-            |(msr, write)| match self.action(Msr(msr), write) {
-                MsrAction::PassThrough => self.bitmap.iter().find_map(|range| range.bit(msr, write)),
+            move |(msr, write)| match self.action(Msr(msr), write) {
+                MsrAction::PassThrough if wanted(Msr(msr), write) => {
+                    self.bitmap.iter().find_map(|range| range.bit(msr, write))
+                }
                 _ => None,
             },
         )
