@@ -28,6 +28,8 @@ pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod string;
 pub(crate) mod string_io;
+pub(crate) mod task_memory;
+pub(crate) mod task_switch;
 pub(crate) mod tsc;
 pub(crate) mod walk;
 pub(crate) mod xstate;

@@ -59,7 +59,6 @@ const MISC1: InterceptMisc1 = InterceptMisc1::INTR
     .with(InterceptMisc1::INVLPGA)
     .with(InterceptMisc1::IOIO_PROT)
     .with(InterceptMisc1::MSR_PROT)
-    .with(InterceptMisc1::TASK_SWITCH)
     .with(InterceptMisc1::FERR_FREEZE)
     .with(InterceptMisc1::SHUTDOWN);
 

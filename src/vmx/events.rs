@@ -184,7 +184,7 @@ pub(super) fn end_shadow(vmcs: &Vmcs<'_>) {
     vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.without(SHADOW));
 }
 
-fn is_software(kind: InterruptionType) -> bool {
+pub(super) fn is_software(kind: InterruptionType) -> bool {
     matches!(
         kind,
         InterruptionType::SOFTWARE_INTERRUPT

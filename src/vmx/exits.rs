@@ -37,6 +37,9 @@ use crate::{
     },
 };
 
+/// What INT1 raises.
+const INT1: InterruptionType = InterruptionType::PRIVILEGED_SOFTWARE_EXCEPTION;
+
 /// What follows an exit. What the VMM has to do lies in the vCPU: as a result of each call it would be copied again and again.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -143,6 +146,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             Exit::ApicWrite(exit) => self.apic_write(exit),
             Exit::VirtualizedEoi(exit) => self.virtualized_eoi(exit),
             Exit::TripleFault(_) => Some(VmExit::Shutdown),
+            Exit::TaskSwitch(exit) => self.task_switch(exit),
             _ => self.unhandled(vmcs, reason),
         }
     }
@@ -151,7 +155,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     ///
     /// The VMM gets what the fields hold, whether or not the exit is one that fills them in.
     #[cold]
-    fn unhandled(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
+    pub(super) fn unhandled(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
         self.recover_from_any_exit(vmcs);
         Some(VmExit::Unhandled(Unhandled {
             code: reason.bits().into(),
@@ -184,7 +188,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         Outcome::Again
     }
 
-    fn raise(&mut self, event: Event) -> Option<VmExit> {
+    pub(super) fn raise(&mut self, event: Event) -> Option<VmExit> {
         self.guest.events.raise(event);
         None
     }
@@ -478,7 +482,10 @@ impl<S: FrameSource> VmxVcpu<S> {
             ExceptionVector::DB => {
                 // An intercepted #DB leaves DR6 to us.
                 let cause = DebugExceptionQualification::from_bits(exit.qualification());
-                self.guest.debug.delivered(Dr6::from_bits(cause.bits()));
+                let mut causes = Dr6::from_bits(cause.bits());
+                // INT1 is no step, even where TF is 1.
+                causes.set(Dr6::BS, causes.contains(Dr6::BS) && information.interruption_type() != INT1);
+                self.guest.debug.delivered(causes);
             }
             _ => {}
         }

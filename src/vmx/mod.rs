@@ -18,6 +18,7 @@ mod region;
 mod run;
 mod setup;
 mod state;
+mod task_switch;
 mod tsc;
 mod vcpu;
 mod vpid;

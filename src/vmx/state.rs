@@ -79,29 +79,31 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// # Errors
     /// [`Error::BadState`] when VMX is not enabled on this CPU, or the vCPU is bound to another.
     pub fn system(&mut self) -> Result<SystemRegisters> {
-        self.with_vmcs(|vcpu, vmcs| {
-            let control = vcpu.control_state(vmcs);
-            Ok(SystemRegisters {
-                es: ES.read(vmcs),
-                cs: CS.read(vmcs),
-                ss: SS.read(vmcs),
-                ds: DS.read(vmcs),
-                fs: FS.read(vmcs),
-                gs: GS.read(vmcs),
-                ldtr: LDTR.read(vmcs),
-                tr: TR.read(vmcs),
-                gdtr: DescriptorTable { base: vmcs.read(GUEST_GDTR_BASE), limit: vmcs.read(GUEST_GDTR_LIMIT) as u16 },
-                idtr: DescriptorTable { base: vmcs.read(GUEST_IDTR_BASE), limit: vmcs.read(GUEST_IDTR_LIMIT) as u16 },
-                cr0: control.cr0,
-                cr2: vcpu.guest.cr2,
-                cr3: vmcs.read(GUEST_CR3).bits(),
-                cr4: control.cr4,
-                efer: control.efer,
-                rflags: vmcs.read(GUEST_RFLAGS),
-                rip: vmcs.read(GUEST_RIP),
-                rsp: vmcs.read(GUEST_RSP),
-            })
-        })
+        self.with_vmcs(|vcpu, vmcs| Ok(vcpu.read_system(vmcs)))
+    }
+
+    pub(super) fn read_system(&self, vmcs: &Vmcs<'_>) -> SystemRegisters {
+        let control = self.control_state(vmcs);
+        SystemRegisters {
+            es: ES.read(vmcs),
+            cs: CS.read(vmcs),
+            ss: SS.read(vmcs),
+            ds: DS.read(vmcs),
+            fs: FS.read(vmcs),
+            gs: GS.read(vmcs),
+            ldtr: LDTR.read(vmcs),
+            tr: TR.read(vmcs),
+            gdtr: DescriptorTable { base: vmcs.read(GUEST_GDTR_BASE), limit: vmcs.read(GUEST_GDTR_LIMIT) as u16 },
+            idtr: DescriptorTable { base: vmcs.read(GUEST_IDTR_BASE), limit: vmcs.read(GUEST_IDTR_LIMIT) as u16 },
+            cr0: control.cr0,
+            cr2: self.guest.cr2,
+            cr3: vmcs.read(GUEST_CR3).bits(),
+            cr4: control.cr4,
+            efer: control.efer,
+            rflags: vmcs.read(GUEST_RFLAGS),
+            rip: vmcs.read(GUEST_RIP),
+            rsp: vmcs.read(GUEST_RSP),
+        }
     }
 
     /// Sets them. Values that the CPU does not accept make the next entry fail:

@@ -14,6 +14,7 @@ global_asm!(
     include_str!("../guests/protected.S"),
     include_str!("../guests/long.S"),
     include_str!("../guests/modes.S"),
+    include_str!("../guests/task_switch.S"),
     include_str!("../guests/cpuid.S"),
     include_str!("../guests/msr.S"),
     include_str!("../guests/port_io.S"),
@@ -107,6 +108,7 @@ guests! {
     protected, "guest_protected", Protected;
     long, "guest_long", Long;
     modes, "guest_modes", Real;
+    task_switch, "guest_task_switch", Protected;
     cpuid, "guest_cpuid", Long;
     msr, "guest_msr", Long;
     port_io, "guest_port_io", Long;

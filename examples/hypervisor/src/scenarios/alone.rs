@@ -26,6 +26,8 @@ alone! {
     long;
     /// From real mode to long mode and back.
     modes;
+    /// Tasks.
+    task_switch;
     /// CPUID: what it says, and how long it is.
     cpuid;
     /// Model-specific registers.

@@ -70,6 +70,7 @@ scenarios! {
     protected = alone::protected();
     long = alone::long();
     modes = alone::modes();
+    task_switch = alone::task_switch();
     cpuid = alone::cpuid();
     msr = alone::msr();
     control_registers = alone::control_registers();
