@@ -219,9 +219,10 @@ impl Registers for Hardware {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Speculation {
     cpu: Features,
-    /// What the VMM asks for, as far as this CPU has it.
+    /// What the VMM asks for.
     policy: SpeculationPolicy,
-    wanted: SpeculationPolicy,
+    /// What of it the CPU can do.
+    possible: SpeculationPolicy,
     /// IA32_SPEC_CTRL as the guest has it.
     control: SpecCtrl,
     host_control: u64,
@@ -231,26 +232,26 @@ impl Speculation {
     /// The CPU's default.
     pub(crate) fn new(cpu: Features) -> Self {
         let policy = SpeculationPolicy::for_features(&cpu);
-        Self { cpu, policy, wanted: policy, ..Self::default() }
+        Self { cpu, policy, possible: policy, ..Self::default() }
     }
 
     pub(crate) fn policy(&self) -> SpeculationPolicy {
-        self.wanted
+        self.policy
     }
 
     pub(crate) fn set_policy(&mut self, policy: SpeculationPolicy) {
-        self.wanted = policy;
-        self.policy = policy.limited_to(&self.cpu);
+        self.policy = policy;
+        self.possible = policy.limited_to(&self.cpu);
     }
 
     /// Whether the edges of `run` have anything to do.
     pub(crate) fn at_edges(&self) -> bool {
-        self.switches_control() || self.policy.flush_l1d || self.policy.clear_buffers
+        self.switches_control() || self.possible.flush_l1d || self.possible.clear_buffers
     }
 
     /// Whether each exit fills the return stack buffer.
     pub(crate) fn fills_return_stack(&self) -> bool {
-        self.policy.fill_return_stack
+        self.possible.fill_return_stack
     }
 
     /// IA32_SPEC_CTRL as the guest has it, for the VMCB of a CPU that takes it from there.
@@ -270,7 +271,7 @@ impl Speculation {
 
     /// At a bind: `last` says whether this vCPU was also the last on the CPU.
     pub(crate) fn arrive(&mut self, registers: &mut impl Registers, last: bool) {
-        if self.policy.barrier_between_vcpus && !last {
+        if self.possible.barrier_between_vcpus && !last {
             registers.write(IA32_PRED_CMD, PredCmd::IBPB.bits());
         }
     }
@@ -283,10 +284,10 @@ impl Speculation {
                 registers.write(IA32_SPEC_CTRL, self.effective());
             }
         }
-        if self.policy.flush_l1d {
+        if self.possible.flush_l1d {
             registers.write(IA32_FLUSH_CMD, FlushCmd::L1D_FLUSH.bits());
         }
-        if self.policy.clear_buffers {
+        if self.possible.clear_buffers {
             registers.overwrite_buffers();
         }
     }

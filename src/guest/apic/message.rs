@@ -133,7 +133,7 @@ impl Identity {
                 Addressing::Flat => mask <= u8::MAX.into() && mask & self.logical != 0,
                 // SDM volume 3, "Logical Destination Mode": all bits set is every member of every cluster.
                 Addressing::Cluster => {
-                    mask == u8::MAX.into()
+                    mask == u32::from(u8::MAX)
                         || mask <= u8::MAX.into() && mask >> 4 == self.logical >> 4 && mask & self.logical & 0xf != 0
                 }
                 Addressing::X2apic => {

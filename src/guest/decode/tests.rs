@@ -169,7 +169,10 @@ fn same_operation(ours: &MmioInstruction, theirs: &Instruction) {
         Operation::LoadVector { number, aligned } | Operation::StoreVector { number, aligned } => {
             let must = matches!(mnemonic, Movaps | Movapd | Movdqa | Movntps | Movntpd | Movntdq | Movntdqa);
             let stores = matches!(ours.operation, Operation::StoreVector { .. });
-            registers[0].is_xmm() && registers[0].number() == number.into() && aligned == must && stores == memory_first
+            registers[0].is_xmm()
+                && registers[0].number() == usize::from(number)
+                && aligned == must
+                && stores == memory_first
         }
         Operation::CompareString => suffixed([Cmpsb, Cmpsw, Cmpsd, Cmpsq]),
         Operation::Exchange(register) => mnemonic == Xchg && same_register(register, registers[0]),

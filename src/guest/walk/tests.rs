@@ -237,7 +237,7 @@ fn protection_keys() {
     let guest = TestGuest::new((crate::nested::NestedFormat::Ept, PageSize::Size2M));
     let mut random = Random(0x0f1e_2d3c_4b5a_6978);
     for number in 0..3 {
-        guest.set_u64(0x1000 + number * 0x1000, 0x2000 + number * 0x1000 | 0x67);
+        guest.set_u64(0x1000 + number * 0x1000, (0x2000 + number * 0x1000) | 0x67);
     }
     let mut forbidden = 0;
     for _ in 0..40_000 {

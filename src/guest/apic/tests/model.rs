@@ -134,8 +134,8 @@ fn priorities_are_those_of_the_model() {
                         assert_eq!(read(&mut apic, ApicRegister(first.0 + 16 * index)), word);
                     }
                 }
-                assert_eq!(read(&mut apic, ApicRegister::PROCESSOR_PRIORITY), model.processor_priority().into());
-                assert_eq!(read(&mut apic, ApicRegister::TASK_PRIORITY), model.task_priority.into());
+                assert_eq!(read(&mut apic, ApicRegister::PROCESSOR_PRIORITY), u32::from(model.processor_priority()));
+                assert_eq!(read(&mut apic, ApicRegister::TASK_PRIORITY), u32::from(model.task_priority));
                 assert_eq!(read(&mut apic, ApicRegister::ERROR_STATUS), model.error_status);
             }
             // What a source says of itself lets no interrupt be forgotten.
