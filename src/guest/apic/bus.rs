@@ -149,7 +149,7 @@ impl<S: FrameSource> ApicBus<S> {
             return self.post(index, slot, sender, &message);
         }
         let mut found = false;
-        for (index, slot) in slots.iter().enumerate() {
+        for (index, slot) in (0..SLOTS).zip(slots) {
             if matches(index, slot) {
                 found |= self.post(index, slot, sender, &message);
             }
@@ -160,11 +160,11 @@ impl<S: FrameSource> ApicBus<S> {
     /// Which of those for whom a message is has the lowest priority. Among equals it is somebody else's turn each time.
     fn arbitrate(&self, matches: impl Fn(usize, &Slot) -> bool) -> Option<(usize, &Slot)> {
         let turn = self.content.turn.fetch_add(1, Ordering::Relaxed) as usize;
-        let candidates = || self.content.slots.iter().enumerate().filter(|(index, slot)| matches(*index, slot));
+        let candidates = || (0..SLOTS).zip(&self.content.slots).filter(|(index, slot)| matches(*index, slot));
         let lowest = candidates().map(|(_, slot)| slot.class()).min()?;
         let equals = || candidates().filter(|(_, slot)| slot.class() == lowest);
         // Somebody may just have changed their address.
-        let skip = turn.checked_rem(equals().count()).unwrap_or(0);
+        let skip = turn.checked_rem(equals().fold(0usize, |count, _| count.wrapping_add(1))).unwrap_or(0);
         equals().nth(skip).or_else(|| candidates().next())
     }
 
