@@ -203,8 +203,16 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// One emulator, which has no next RIP either, does not honour the intercept of XSETBV: what the guest has set is taken in
     /// when somebody looks.
+    #[inline(always)]
     fn follow_xcr0(&mut self) {
-        if !self.assists.next_rip && self.guest.xstate.follow_xcr0() {
+        if !self.assists.next_rip {
+            self.take_in_xcr0();
+        }
+    }
+
+    #[inline(never)]
+    fn take_in_xcr0(&mut self) {
+        if self.guest.xstate.follow_xcr0() {
             let cr4 = self.control_state().cr4;
             self.cpuid.update(cr4, self.guest.xstate.guest_xcr0);
         }
