@@ -64,7 +64,7 @@ fn run(guest: Guest) -> Outcome {
         Mode::Long => StartState::Long { entry: guest.entry, cr3: PAGE_MAP },
     };
     match vcpu.start(start) {
-        Err(x86_vcpu::Error::Unsupported(what)) => return Err(Reason::Refused(format!("{what}"))),
+        Err(x86_vcpu::Error::Unsupported(what)) => return Err(Reason::Refused(what.into())),
         other => other?,
     }
     vcpu.bind()?;
