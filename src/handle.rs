@@ -148,7 +148,7 @@ impl<S: FrameSource> VcpuHandle<S> {
     /// guest goes on at once, without an exit to its VMM.
     pub fn forget_nested_translations(&self) -> Forget {
         let mailbox = &*self.mailbox;
-        let request = mailbox.forget.fetch_add(1, Ordering::SeqCst) + 1;
+        let request = mailbox.forget.fetch_add(1, Ordering::SeqCst).wrapping_add(1);
         mailbox.flags.fetch_or(Mailbox::FORGET, Ordering::SeqCst);
         Forget(request)
     }

@@ -258,10 +258,15 @@ impl<S: FrameSource> NestedTable<S> {
         }
         let mut at = gpa;
         while at < end {
-            match self.map_one(at, hpa + (at - gpa), end - at, |slot, hpa, logging| {
-                slot.set_leaf_with(hpa, permissions, types, logging);
-            }) {
-                Ok(bytes) => at += bytes,
+            match self.map_one(
+                at,
+                hpa.wrapping_add(at.wrapping_sub(gpa)),
+                end.wrapping_sub(at),
+                |slot, hpa, logging| {
+                    slot.set_leaf_with(hpa, permissions, types, logging);
+                },
+            ) {
+                Ok(bytes) => at = at.wrapping_add(bytes),
                 Err(error) => {
                     self.clear(gpa, at);
                     return Err(error);

@@ -106,7 +106,9 @@ impl<const N: usize, S: FrameSource> ContiguousFrames<N, S> {
 
     /// Where the host sees one of the frames: they need not be consecutive there.
     fn frame(&mut self, index: usize) -> *mut u8 {
-        S::phys_to_virt(self.first + index * PAGE_SIZE_4K).as_mut_ptr()
+        // One of the frames that were allocated together.
+        let offset = index.wrapping_mul(PAGE_SIZE_4K);
+        S::phys_to_virt(PhysAddr::from(self.first.as_usize().wrapping_add(offset))).as_mut_ptr()
     }
 }
 

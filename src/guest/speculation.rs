@@ -35,7 +35,7 @@ pub struct SpeculationPolicy {
     /// At each bind of another vCPU than the last on that CPU: an indirect branch prediction barrier (IA32_PRED_CMD).
     pub barrier_between_vcpus: bool,
     /// At each exit: fill the return stack buffer, from which returns of the host are predicted otherwise as a guest has left
-    /// it. Some seventy instructions. Not done for a host that uses shadow stacks (CR4.CET), where it would need instructions of
+    /// it. Some 35 instructions on VMX, 130 on SVM. Not done for a host that uses shadow stacks (CR4.CET), where it would need instructions of
     /// its own.
     pub fill_return_stack: bool,
 }

@@ -90,11 +90,12 @@ impl<S: FrameSource> NestedTable<S> {
         self.check_mapped(gpa, end)?;
         self.split_at(gpa)?;
         self.split_at(end)?;
-        let target = |at: u64| hpa + (at - gpa);
+        // Both ranges were checked: neither ends beyond 52 bits.
+        let target = |at: u64| hpa.wrapping_add(at.wrapping_sub(gpa));
         let mut at = gpa;
         while at < end {
             let slot = self.slot(at, BOTTOM_SHIFT);
-            if target(at) & ((1 << slot.shift()) - 1) != 0 {
+            if target(at) & slot.offset_bits() != 0 {
                 self.grow(&slot)?;
             } else {
                 at = slot.end(at);
@@ -123,12 +124,13 @@ impl<S: FrameSource> NestedTable<S> {
     /// no frame for the list of such tables. What was done until then stays done.
     pub fn merge(&mut self, gpa: u64, size: u64) -> Result<usize> {
         let end = range_end(gpa, size)?;
-        let mut merged = 0;
+        let mut merged = 0_usize;
         for large in [PageSize::Size2M, PageSize::Size1G] {
-            let mut at = gpa.next_multiple_of(large.bytes());
-            while at < end && end - at >= large.bytes() {
-                merged += usize::from(self.merge_one(at, large)?);
-                at += large.bytes();
+            // No range ends beyond 52 bits.
+            let mut at = gpa.wrapping_add(large.bytes() - 1) & !(large.bytes() - 1);
+            while at < end && end.wrapping_sub(at) >= large.bytes() {
+                merged = merged.wrapping_add(usize::from(self.merge_one(at, large)?));
+                at = at.wrapping_add(large.bytes());
             }
         }
         Ok(merged)

@@ -150,7 +150,7 @@ impl<S: FrameSource> DirtyLog<S> {
     /// Whether some of it lies in the log's range.
     pub(super) fn meets(&self, gpa: u64, size: u64) -> bool {
         let header = self.header();
-        let end = (header.first_page + header.pages) << 12;
+        let end = header.first_page.wrapping_add(header.pages) << 12;
         gpa < end && gpa.saturating_add(size) > header.first_page << 12
     }
 
@@ -182,7 +182,8 @@ impl<S: FrameSource> DirtyLog<S> {
     pub fn mark(&self, gpa: u64, size: u64) {
         let (start, length) = self.range();
         let first = gpa.max(start) >> 12;
-        let end = gpa.saturating_add(size).min(start + length).div_ceil(4096);
+        // The log's range was checked when it was made.
+        let end = gpa.saturating_add(size).min(start.wrapping_add(length)).div_ceil(4096);
         for page in first..end {
             self.mark_page(page << 12);
         }
@@ -198,10 +199,10 @@ impl<S: FrameSource> DirtyLog<S> {
                 while marks != 0 {
                     let bit = u64::from(marks.trailing_zeros());
                     marks &= marks - 1;
-                    page((header.first_page + at + bit) << 12);
+                    page(header.first_page.wrapping_add(at).wrapping_add(bit) << 12);
                 }
             }
-            at += 64;
+            at = at.wrapping_add(64);
         }
     }
 }

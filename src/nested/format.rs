@@ -70,5 +70,5 @@ pub(crate) const GPA_BITS: u32 = 12 + 9 * LEVELS;
 /// The offset of the entry for `gpa` in its table of 512 entries, where `shift` is the lowest address bit of that level.
 #[inline]
 pub(crate) const fn entry_offset(gpa: u64, shift: u32) -> usize {
-    ((gpa >> shift & 0x1ff) << 3) as usize
+    ((gpa.wrapping_shr(shift) & 0x1ff) << 3) as usize
 }

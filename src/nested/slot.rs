@@ -43,14 +43,20 @@ impl Slot {
         self.shift
     }
 
+    /// The bits of an address that lie within what this entry is responsible for; `shift` is below 64.
+    pub fn offset_bits(&self) -> u64 {
+        !(u64::MAX.wrapping_shl(self.shift))
+    }
+
     /// The first address that this entry is responsible for, if it is responsible for `gpa`.
     pub fn begin(&self, gpa: u64) -> u64 {
-        gpa >> self.shift << self.shift
+        gpa & !self.offset_bits()
     }
 
     /// The first address behind them.
     pub fn end(&self, gpa: u64) -> u64 {
-        self.begin(gpa) + (1 << self.shift)
+        // Tables reach 57 bits.
+        (gpa | self.offset_bits()).wrapping_add(1)
     }
 
     #[cfg(test)]
@@ -119,7 +125,7 @@ impl Slot {
             return None;
         }
         let format = self.format;
-        let offset = (1 << self.shift) - 1;
+        let offset = self.offset_bits();
         let caching = caching::decode(value, self.is_small(), capabilities);
         Some(Translation {
             hpa: value & format.address & !offset | gpa & offset,
@@ -197,7 +203,7 @@ impl Slot {
     /// Lets a leaf map another page, of which nothing is known to be dirty.
     pub fn set_address(&self, hpa: u64) {
         let format = self.format;
-        let old = format.address & !((1 << self.shift) - 1) | format.accessed | format.dirty;
+        let old = format.address & !self.offset_bits() | format.accessed | format.dirty;
         self.update(|value| Some(value & !old | hpa));
     }
 
@@ -257,10 +263,11 @@ impl Slot {
         let mut value = self.get();
         loop {
             if self.content_of(value) == Content::Leaf && !self.is_small() {
-                let shift = self.shift - 9;
+                let shift = self.shift.saturating_sub(9);
                 let entry = if shift == PageSize::Size4K.shift() { caching::to_small(value, format) } else { value };
                 for index in 0..512_u64 {
-                    Self::of_table::<S>(format, table, index << shift, shift).set(entry | index << shift);
+                    Self::of_table::<S>(format, table, index.wrapping_shl(shift), shift)
+                        .set(entry | index.wrapping_shl(shift));
                 }
             }
             let new = table.as_usize() as u64 | self.format.table;
@@ -274,7 +281,7 @@ impl Slot {
     /// The leaf that says what all 512 entries of the table at this slot say, if there is one; 0 when all are empty.
     pub fn merged<S: FrameSource>(&self, format: NestedFormat, capabilities: &NestedCapabilities) -> Option<u64> {
         let table = self.table()?;
-        let shift = self.shift - 9;
+        let shift = self.shift.saturating_sub(9);
         let flags = self.format.accessed | self.format.dirty;
         let first = Self::of_table::<S>(format, table, 0, shift).get();
         let empty = first & self.format.present == 0;

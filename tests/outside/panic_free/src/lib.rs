@@ -8,7 +8,11 @@ use core::{
 };
 
 use memory_addr::{PhysAddr, VirtAddr};
-use x86_vcpu::{Error, Event, PhysFrameIf, RegisterIndex, Result, SystemRegisters, Vcpu, VcpuHandle, VmExit};
+use x86_vcpu::{
+    ApicBus, ApicConfig, ApicMessage, Error, Event, LocalInterrupt, MsrPolicy, NestedFaultDetails, PhysFrameIf,
+    RegisterIndex, Result, StartState, SystemRegisters, Vcpu, VcpuHandle, VmExit,
+    nested::{Caching, DirtyLog, NestedTable, Permissions, Translation},
+};
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
@@ -71,6 +75,82 @@ roots! {
     root_bind(vcpu) -> Result = vcpu.bind();
     root_unbind(vcpu) -> Result = vcpu.unbind();
     root_handle(vcpu) -> VcpuHandle = vcpu.handle();
+    root_start(vcpu, state: StartState) -> Result = vcpu.start(state);
+    root_set_msr_policy(vcpu, policy: MsrPolicy) -> Result = vcpu.set_msr_policy(policy);
+    root_intercept_ports(vcpu, first: u16, last: u16) -> () = vcpu.intercept_ports(first..=last);
+    root_nested_fault_details(vcpu) -> Result<NestedFaultDetails> = vcpu.nested_fault_details();
+    root_set_dirty_log(vcpu, log: Option<&DirtyLog>) -> Result = vcpu.set_dirty_log(log);
+    root_add_local_apic(vcpu, config: ApicConfig, bus: &ApicBus) -> Result = vcpu.add_local_apic(config, Some(bus));
+    root_timer_deadline(vcpu) -> Option<u64> = vcpu.timer_deadline();
+    root_set_time_slice(vcpu, end: Option<u64>) -> () = vcpu.set_time_slice(end);
+    root_accepts_pic(vcpu) -> bool = vcpu.accepts_pic();
+    root_signal_local_interrupt(vcpu, source: LocalInterrupt) -> () = vcpu.signal_local_interrupt(source);
+}
+
+/// # Safety
+/// As for `Vcpu::pass_ports_through`.
+#[unsafe(no_mangle)]
+pub unsafe fn root_pass_ports_through(vcpu: &mut Vcpu, first: u16, last: u16) -> Result {
+    // SAFETY: the caller's promise.
+    unsafe { vcpu.pass_ports_through(first..=last) }
+}
+
+/// # Safety
+/// As for `Vcpu::set_nested_table`.
+#[unsafe(no_mangle)]
+pub unsafe fn root_set_nested_table(vcpu: &mut Vcpu, table: &NestedTable) -> Result {
+    // SAFETY: the caller's promise.
+    unsafe { vcpu.set_nested_table(table) }
+}
+
+/// What a device of the VMM sends, as a guest has programmed it.
+#[unsafe(no_mangle)]
+pub fn root_deliver(bus: &ApicBus, message: ApicMessage) -> bool {
+    bus.deliver(message)
+}
+
+#[unsafe(no_mangle)]
+pub fn root_message_of_msi(address: u64, data: u32) -> Option<ApicMessage> {
+    ApicMessage::from_msi(address, data)
+}
+
+macro_rules! roots_of_tables {
+    ($($name:ident($table:ident $(, $argument:ident: $type:ty)*) -> $result:ty = $call:expr;)*) => {$(
+        #[unsafe(no_mangle)]
+        pub fn $name($table: &mut NestedTable $(, $argument: $type)*) -> $result {
+            $call
+        }
+    )*};
+}
+
+// What a VMM does with the nested page table, at addresses that a guest has chosen.
+roots_of_tables! {
+    root_map(table, gpa: u64, hpa: PhysAddr, size: u64, permissions: Permissions, caching: Caching) -> Result =
+        table.map(gpa, hpa, size, permissions, caching);
+    root_unmap(table, gpa: u64, size: u64) -> Result = table.unmap(gpa, size);
+    root_protect(table, gpa: u64, size: u64, permissions: Permissions) -> Result = table.protect(gpa, size, permissions);
+    root_remap(table, gpa: u64, hpa: PhysAddr, size: u64) -> Result = table.remap(gpa, hpa, size);
+    root_merge(table, gpa: u64, size: u64) -> Result<usize> = table.merge(gpa, size);
+    root_translate(table, gpa: u64) -> Option<Translation> = table.translate(gpa);
+    root_leaves(table, gpa: u64, size: u64) -> Result<Option<u64>> = Ok(table.leaves(gpa, size)?.last().map(|leaf| leaf.0));
+    root_clear_accessed(table, gpa: u64, size: u64) -> Result = table.clear_accessed(gpa, size);
+    root_clear_dirty(table, gpa: u64, size: u64) -> Result = table.clear_dirty(gpa, size);
+    root_start_dirty_log(table, log: &DirtyLog) -> Result = table.start_dirty_log(log);
+    root_stop_dirty_log(table) -> () = table.stop_dirty_log();
+    root_collect_dirty(table) -> Result<u64> = {
+        let mut last = 0;
+        table.collect_dirty(|gpa| last = gpa).map(|()| last)
+    };
+}
+
+#[unsafe(no_mangle)]
+pub fn root_new_dirty_log(table: &NestedTable, gpa: u64, size: u64) -> Result<DirtyLog> {
+    DirtyLog::new(table.capabilities(), gpa, size)
+}
+
+#[unsafe(no_mangle)]
+pub fn root_mark(log: &DirtyLog, gpa: u64, size: u64) {
+    log.mark(gpa, size);
 }
 
 /// What a VMM writes into its log.
@@ -86,5 +166,6 @@ pub fn root_of_other_cpus(handle: &VcpuHandle, vector: u8) -> Option<usize> {
     handle.inject_nmi();
     handle.request_exit();
     drop(handle.clone());
-    handle.running_on()
+    let forget = handle.forget_nested_translations();
+    if handle.has_forgotten(forget) { None } else { handle.running_on() }
 }
