@@ -3,13 +3,14 @@
 //!
 //! They come from the allocator that the embedder registered for them, if it did. Else frames are taken from the ordinary
 //! source until some of them happen to be consecutive, and the others are given back: allocators that hand out memory in
-//! order, upwards or downwards, give such frames at once.
+//! order, upwards or downwards, give such frames at once. Only one CPU searches at a time: two that took frames by turns
+//! would get every second one each.
 
 use core::{
-    fmt,
+    fmt, hint,
     marker::PhantomData,
     ptr,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 use memory_addr::{MemoryAddr, PAGE_SIZE_4K, PhysAddr};
@@ -19,6 +20,11 @@ use crate::{Error, Result};
 
 /// How many frames are taken at most in search of consecutive ones.
 const ATTEMPTS: usize = 64;
+/// How often the search is begun again, with all frames given back, because others take frames meanwhile.
+const SEARCHES: usize = 4;
+/// How long another CPU's search is waited for. It takes a few allocations; one that was interrupted is not waited for
+/// until it goes on, which it might do only after this one.
+const SPINS: usize = 1 << 22;
 
 /// An allocator of consecutive frames, for [`register_contiguous_allocator`].
 ///
@@ -74,7 +80,7 @@ impl<const N: usize, S: FrameSource> ContiguousFrames<N, S> {
     fn alloc_from(allocator: Option<&'static ContiguousAllocator>, fill: u8) -> Result<Self> {
         let mut frames = match allocator.and_then(|allocator| from_allocator(allocator, N)) {
             Some(first) => Self { first, allocator, _source: PhantomData },
-            None => Self { first: search::<N, S>()?, allocator: None, _source: PhantomData },
+            None => Self { first: search_alone::<N, S>()?, allocator: None, _source: PhantomData },
         };
         for index in 0..N {
             // SAFETY: a frame of ours, 4096 writable bytes that nobody else uses.
@@ -137,6 +143,46 @@ fn from_allocator(allocator: &ContiguousAllocator, count: usize) -> Option<PhysA
     None
 }
 
+/// A search is under way on some CPU.
+static SEARCHING: AtomicBool = AtomicBool::new(false);
+
+/// The right to search, unless it took too long to get.
+struct Search(bool);
+
+impl Search {
+    fn begin() -> Self {
+        Self((0..SPINS).any(|_| {
+            let taken = !SEARCHING.load(Ordering::Relaxed)
+                && SEARCHING.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+            if !taken {
+                hint::spin_loop();
+            }
+            taken
+        }))
+    }
+}
+
+impl Drop for Search {
+    fn drop(&mut self) {
+        if self.0 {
+            SEARCHING.store(false, Ordering::Release);
+        }
+    }
+}
+
+/// [`search`], undisturbed by other searches, and again where other users of the source may have disturbed it.
+fn search_alone<const N: usize, S: FrameSource>() -> Result<PhysAddr> {
+    let _alone = Search::begin();
+    let mut found = search::<N, S>();
+    for _ in 1..SEARCHES {
+        if !matches!(found, Err(Error::NoContiguousMemory { .. })) {
+            break;
+        }
+        found = search::<N, S>();
+    }
+    found
+}
+
 /// Takes frames, in ascending order of their addresses, until `N` are consecutive.
 fn search<const N: usize, S: FrameSource>() -> Result<PhysAddr> {
     let mut taken = [PhysAddr::from(0); ATTEMPTS];
@@ -192,6 +238,9 @@ mod tests {
     use std::{
         alloc::{Layout, alloc_zeroed},
         cell::RefCell,
+        sync::{Mutex, atomic::AtomicUsize},
+        thread,
+        time::{Duration, Instant},
         vec::Vec,
     };
 
@@ -273,6 +322,51 @@ mod tests {
         free_frames([1, 3]);
         assert_eq!(ContiguousFrames::<2, Test>::alloc_from(None, 0).expect_err("two frames"), Error::NoMemory);
         assert_eq!(free_now(), 2);
+    }
+
+    /// How many frames of `Shared` were taken so far, and which are free, the lowest first to go.
+    static TAKEN: AtomicUsize = AtomicUsize::new(0);
+    static SHARED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+    /// Frames of all threads, which take them by turns whenever more than one wants them.
+    struct Shared;
+
+    // SAFETY: the frames are never looked into, and `SHARED` holds each once.
+    unsafe impl FrameSource for Shared {
+        fn alloc_frame() -> Option<PhysAddr> {
+            let frame = SHARED.lock().expect("no panic").pop();
+            let turn = TAKEN.fetch_add(1, Ordering::SeqCst) + 1;
+            let until = Instant::now() + Duration::from_millis(2);
+            while TAKEN.load(Ordering::SeqCst) == turn && Instant::now() < until {
+                thread::yield_now();
+            }
+            frame.map(PhysAddr::from)
+        }
+        fn dealloc_frame(paddr: PhysAddr) {
+            let mut free = SHARED.lock().expect("no panic");
+            free.push(paddr.as_usize());
+            free.sort_unstable_by(|one, other| other.cmp(one));
+        }
+        fn phys_to_virt(_: PhysAddr) -> VirtAddr {
+            unreachable!("nobody looks into them")
+        }
+    }
+
+    #[test]
+    fn searches_on_several_cpus_do_not_starve_each_other() {
+        SHARED.lock().expect("no panic").extend((1..=400).rev().map(|number| number * PAGE_SIZE_4K));
+        let found = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..4).map(|_| search_alone::<3, Shared>()).collect::<Result<Vec<_>>>()))
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("no panic").expect("enough frames")).collect()
+        });
+        let found: Vec<PhysAddr> = found;
+        let mut frames: Vec<_> =
+            found.iter().flat_map(|first| (0..3).map(|index| *first + index * PAGE_SIZE_4K)).collect();
+        frames.sort_unstable();
+        frames.dedup();
+        assert_eq!((frames.len(), SHARED.lock().expect("no panic").len()), (48, 352));
     }
 
     #[test]
