@@ -326,6 +326,8 @@ macro_rules! adapt {
             fn new(_vm_id: usize, vcpu_id: usize, (): ()) -> AxResult<Self> {
                 let config = VcpuConfig {
                     apic_id: u32::try_from(vcpu_id).map_err(|_| AxError::InvalidInput)?,
+                    // How many vCPUs the VM has is not said here: to its guest each is a package of its own.
+                    processors: 1,
                     unknown_msrs: UnknownMsr::Fault,
                     x2apic_msrs_to_vmm: true,
                 };

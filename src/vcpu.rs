@@ -225,7 +225,8 @@ impl<S: FrameSource> Vcpu<S> {
     }
 
     /// Makes the guest's time-stamp counter run at `guest` while the host's runs at `host`, both in the same unit, for instance
-    /// Hz. It goes on from where it is.
+    /// Hz. It goes on from where it is. Where they differ, leaves 15H and 16H of the guest's CPUID tell no frequencies any more;
+    /// a VMM that knows them may set them.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when they differ and the CPU has no TSC scaling, [`Error::InvalidInput`] when the ratio cannot be

@@ -83,6 +83,7 @@ impl<S: FrameSource> GuestState<S> {
         self.events.wake();
         self.msrs.use_local_apic();
         cpuid.add_local_apic(config.x2apic, config.tsc_deadline);
+        cpuid.set_apic_timer_ratio(config.timer_ratio.get().into());
         if !bootstrap {
             self.activity = Activity::WaitForStartUp;
         }

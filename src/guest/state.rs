@@ -36,6 +36,9 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 pub struct VcpuConfig {
     /// The APIC id that the guest sees in CPUID. The vCPU with id 0 is the bootstrap processor.
     pub apic_id: u32,
+    /// How many vCPUs the guest's package has, as CPUID says: each is a core of it. Their APIC ids differ in the lowest bits, as
+    /// many as such a number needs, and share the others, which number the package. 0 counts as 1.
+    pub processors: u16,
     /// What happens on a model-specific register that the policy does not name.
     pub unknown_msrs: UnknownMsr,
     /// Whether the registers of the x2APIC go to the VMM even when unknown registers fault.
@@ -43,9 +46,9 @@ pub struct VcpuConfig {
 }
 
 impl VcpuConfig {
-    /// The configuration of the vCPU with this APIC id; everything else is the default.
+    /// The configuration of the vCPU with this APIC id, alone in its package; everything else is the default.
     pub const fn new(apic_id: u32) -> Self {
-        Self { apic_id, unknown_msrs: UnknownMsr::AskVmm, x2apic_msrs_to_vmm: false }
+        Self { apic_id, processors: 1, unknown_msrs: UnknownMsr::AskVmm, x2apic_msrs_to_vmm: false }
     }
 }
 

@@ -46,6 +46,9 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
         let scaling = self.assists.tsc_ratio.then_some(()).ok_or(Error::Unsupported("TSC scaling (TscRateMsr)"));
         self.guest.tsc.set_frequency(guest, host, timestamp(), scaling)?;
+        if self.guest.tsc.ratio().is_some() {
+            self.cpuid.forget_frequencies();
+        }
         self.write_tsc_offset();
         Ok(())
     }

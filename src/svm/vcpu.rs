@@ -91,6 +91,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             efer: guest.offered.efer,
             invpcid: true,
             rdtscp,
+            processors: config.processors,
             ..CpuidConfig::new(config.apic_id, guest.offered.xcr0)
         };
         let cpuid = Framed::new(CpuidPolicy::new(&shown))?;

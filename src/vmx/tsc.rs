@@ -50,6 +50,9 @@ impl<S: FrameSource> VmxVcpu<S> {
             let scaling = vmcs.has().ok_or(Error::Unsupported("TSC scaling (\"use TSC scaling\")"));
             let allowed = scaling.as_ref().map(|_| ()).map_err(|error| *error);
             vcpu.guest.tsc.set_frequency(guest, host, timestamp(), allowed)?;
+            if vcpu.guest.tsc.ratio().is_some() {
+                vcpu.cpuid.forget_frequencies();
+            }
             vcpu.write_tsc_offset(vmcs);
             let ratio = vcpu.guest.tsc.ratio();
             vcpu.set_secondary(vmcs, SecondaryControls::USE_TSC_SCALING, ratio.is_some());

@@ -106,6 +106,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             efer: guest.offered.efer,
             invpcid: controls.invpcid(),
             rdtscp,
+            processors: config.processors,
             ..CpuidConfig::new(config.apic_id, guest.offered.xcr0)
         };
         let cpuid = Framed::new(CpuidPolicy::new(&shown))?;

@@ -144,9 +144,10 @@ impl CpuidPolicy {
         };
         self.set(CpuidLeaf::FEATURES.0, 0, entry)?;
 
-        for leaf in [CpuidLeaf::CACHE_DESCRIPTORS, CpuidLeaf::TIME_STAMP_COUNTER, CpuidLeaf::FREQUENCY] {
-            self.set_unless_zero(leaf, 0, host(leaf, 0))?;
-        }
+        self.set_unless_zero(CpuidLeaf::CACHE_DESCRIPTORS, 0, host(CpuidLeaf::CACHE_DESCRIPTORS, 0))?;
+        let clock = Clock::of(host(CpuidLeaf::TIME_STAMP_COUNTER, 0));
+        self.set_unless_zero(CpuidLeaf::TIME_STAMP_COUNTER, 0, clock.time_stamp_counter(1))?;
+        self.set_unless_zero(CpuidLeaf::FREQUENCY, 0, clock.frequency())?;
         self.fill_caches(config, CpuidLeaf::CACHE_PARAMETERS, &mut host)?;
         if host(CpuidLeaf::POWER_MANAGEMENT, 0).eax != 0 {
             // The timer of an emulated APIC runs always.
@@ -176,7 +177,7 @@ impl CpuidPolicy {
                     edx: 0,
                 };
                 self.set(leaf.0, 0, level(0, TopologyLevelType::SMT, 0, 1))?;
-                self.set(leaf.0, 1, level(1, TopologyLevelType::CORE, id_bits(config), config.processors))?;
+                self.set(leaf.0, 1, level(1, TopologyLevelType::CORE, id_bits(config), config.processors.max(1)))?;
             }
         }
         Ok(())
@@ -264,6 +265,22 @@ impl CpuidPolicy {
         Ok(())
     }
 
+    /// The guest's local APIC timer counts the time-stamp counter of the host divided by `ratio`.
+    pub(crate) fn set_apic_timer_ratio(&mut self, ratio: u32) {
+        if let Some(entry) = self.get_mut(CpuidLeaf::TIME_STAMP_COUNTER.0, 0) {
+            *entry = Clock::of(*entry).time_stamp_counter(ratio);
+        }
+    }
+
+    /// The guest's time-stamp counter runs at another frequency than the host's, which these leaves tell no more.
+    pub(crate) fn forget_frequencies(&mut self) {
+        for leaf in [CpuidLeaf::TIME_STAMP_COUNTER, CpuidLeaf::FREQUENCY] {
+            if let Some(entry) = self.get_mut(leaf.0, 0) {
+                *entry = CpuidEntry::ZERO;
+            }
+        }
+    }
+
     fn set_unless_zero(&mut self, leaf: CpuidLeaf, subleaf: u32, entry: CpuidEntry) -> Result {
         if entry == CpuidEntry::ZERO { Ok(()) } else { self.set(leaf.0, subleaf, entry) }
     }
@@ -273,6 +290,40 @@ impl CpuidPolicy {
         (range..=limit).rev().find(|leaf| self.get(*leaf, 0).is_some()).unwrap_or(range)
     }
 }
+
+/// How fast a time-stamp counter runs, in Hz; 0 where CPUID does not say.
+///
+/// Leaf 15H names the "core crystal clock", which a local APIC's timer counts, and the counter as a multiple of it. The guest's
+/// timer counts the host's counter divided by a number, so that quotient is the guest's crystal, whatever the host's is.
+#[derive(Clone, Copy)]
+struct Clock(u64);
+
+impl Clock {
+    /// What leaf 15H says. The crystal in Hz may be missing: then it is in the manual, by model.
+    fn of(leaf: CpuidEntry) -> Self {
+        let CpuidEntry { eax: denominator, ebx: numerator, ecx: crystal, .. } = leaf;
+        let product = u64::from(crystal).checked_mul(numerator.into()).unwrap_or(0);
+        Self(product.checked_div(denominator.into()).unwrap_or(0))
+    }
+
+    /// Leaf 15H where the crystal is this counter divided by `ratio`. It must fit into 32 bits.
+    fn time_stamp_counter(self, ratio: u32) -> CpuidEntry {
+        let crystal = self.0.checked_div(ratio.into()).and_then(|crystal| u32::try_from(crystal).ok());
+        match crystal {
+            Some(ecx @ 1..) => CpuidEntry { eax: 1, ebx: ratio, ecx, edx: 0 },
+            _ => CpuidEntry::ZERO,
+        }
+    }
+
+    /// Leaf 16H: the base frequency in MHz. The highest is not told, nor the bus's, which a guest has not.
+    fn frequency(self) -> CpuidEntry {
+        let eax = self.0.saturating_add(HALF_MHZ) / (2 * HALF_MHZ);
+        CpuidEntry { eax: u16::try_from(eax).unwrap_or(0).into(), ..CpuidEntry::ZERO }
+    }
+}
+
+/// Half a megahertz, in Hz.
+const HALF_MHZ: u64 = 500_000;
 
 /// How many APIC ids a package takes: a power of two.
 fn ids(config: &CpuidConfig) -> u16 {

@@ -148,6 +148,32 @@ fn topology() {
     self::policy(INTEL, &CpuidConfig { processors: 0, ..CpuidConfig::new(u32::MAX, ALL) });
 }
 
+/// Leaf 15H and 16H of a guest on a host whose leaf 15H is this one.
+fn clocks(host: CpuidEntry, change: impl FnOnce(&mut CpuidPolicy)) -> [CpuidEntry; 2] {
+    let mut policy = CpuidPolicy::empty();
+    let mut all = everything(INTEL);
+    policy
+        .fill(&CpuidConfig::new(0, ALL), &mut |leaf, sub| if leaf == 0x15 { host } else { all(leaf, sub) })
+        .expect("fits");
+    change(&mut policy);
+    [0x15, 0x16].map(|leaf| policy.lookup(leaf, 0))
+}
+
+#[test]
+fn frequencies_are_those_of_the_guest() {
+    let known = |eax, ebx, ecx| CpuidEntry { eax, ebx, ecx, edx: 0 };
+    // 38.4 MHz * 168 / 2.
+    let host = known(2, 168, 38_400_000);
+    assert_eq!(clocks(host, |_| ()), [known(1, 1, 3_225_600_000), known(3226, 0, 0)]);
+    assert_eq!(clocks(host, |policy| policy.set_apic_timer_ratio(64)), [known(1, 64, 50_400_000), known(3226, 0, 0)]);
+    assert_eq!(clocks(host, CpuidPolicy::forget_frequencies), [CpuidEntry::ZERO; 2]);
+    // Not told, told in nonsense, or more than the register holds.
+    for host in [CpuidEntry::ZERO, known(2, 168, 0), known(0, 168, 24_000_000), known(1, u32::MAX, u32::MAX)] {
+        assert_eq!(clocks(host, |policy| policy.set_apic_timer_ratio(0))[0], CpuidEntry::ZERO, "{host:?}");
+    }
+    assert_eq!(clocks(known(1, 2, 2_500_000_000), |_| ()), [CpuidEntry::ZERO, known(5000, 0, 0)]);
+}
+
 #[test]
 fn leaves_that_do_not_exist() {
     let intel = policy(INTEL, &CpuidConfig::new(0, ALL));

@@ -85,7 +85,7 @@ pub fn run(
     };
     let mut vcpus = Vec::new();
     for number in 0..settings.vcpus {
-        let vcpu = machine.vcpu(number, entry, bus).map_err(|error| error.to_string())?;
+        let vcpu = machine.vcpu(number, settings.vcpus, entry, bus).map_err(|error| error.to_string())?;
         machine.handles.push(vcpu.handle());
         vcpus.push(vcpu);
     }
@@ -128,8 +128,10 @@ fn run_all(mut runners: Vec<Runner<'_>>) -> Vec<Runner<'_>> {
 }
 
 impl Machine {
-    fn vcpu(&self, number: usize, entry: &Entry, bus: &ApicBus) -> x86_vcpu::Result<Vcpu> {
-        let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(number as u32))?;
+    fn vcpu(&self, number: usize, vcpus: usize, entry: &Entry, bus: &ApicBus) -> x86_vcpu::Result<Vcpu> {
+        let mut config = VcpuConfig::new(number as u32);
+        config.processors = vcpus as u16;
+        let mut vcpu: Vcpu = Vcpu::new(config)?;
         let mut apic = ApicConfig::new();
         apic.virtual_wire = true;
         vcpu.add_local_apic(apic, Some(bus))?;
