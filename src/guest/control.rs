@@ -53,6 +53,15 @@ impl ControlState {
         self.cr0.contains(Cr0::PG) && self.cr4.contains(Cr4::PAE) && !self.efer.contains(Efer::LMA)
     }
 
+    /// Whether the instruction that made this state of `old` loads the PDPTEs from memory: SDM volume 3, "PDPTE Registers". What
+    /// changes other bits leaves those alone that the CPU holds.
+    pub const fn loads_pdptes(&self, old: &Self) -> bool {
+        const CR0: u64 = Cr0::CD.with(Cr0::NW).with(Cr0::PG).bits();
+        const CR4: u64 = Cr4::PAE.with(Cr4::PGE).with(Cr4::PSE).with(Cr4::SMEP).bits();
+        let changed = (self.cr0.bits() ^ old.cr0.bits()) & CR0 | (self.cr4.bits() ^ old.cr4.bits()) & CR4;
+        self.uses_pae_paging() && changed != 0
+    }
+
     /// MOV to CR0 (all 64 bits in 64-bit mode), with CS.L as it stands, whatever the mode. Long mode becomes active with PG and inactive
     /// without.
     pub const fn write_cr0(self, value: u64, cs_long: bool) -> Result<Self, Fault> {
@@ -173,6 +182,20 @@ mod tests {
         let state = state.expect("PAE paging");
         assert!(!state.efer.contains(Efer::LMA) && state.uses_pae_paging());
         assert!(!long_mode().uses_pae_paging());
+    }
+
+    #[test]
+    fn pdptes_are_loaded_when_the_manual_says_so() {
+        let old = ControlState { cr0: Cr0::from_bits(PAGED), cr4: Cr4::PAE, efer: Efer::empty() };
+        for bit in 0..32 {
+            let cr0 = ControlState { cr0: Cr0::from_bits(old.cr0.bits() ^ 1 << bit), ..old };
+            assert_eq!(cr0.loads_pdptes(&old), matches!(bit, 29 | 30), "CR0, bit {bit}");
+            let cr4 = ControlState { cr4: Cr4::from_bits(old.cr4.bits() ^ 1 << bit), ..old };
+            assert_eq!(cr4.loads_pdptes(&old), matches!(bit, 4 | 7 | 20), "CR4, bit {bit}");
+        }
+        let unpaged = ControlState { cr0: Cr0::PE, ..old };
+        assert!(old.loads_pdptes(&unpaged) && !unpaged.loads_pdptes(&old));
+        assert!(old.loads_pdptes(&ControlState { cr4: Cr4::empty(), ..old }));
     }
 
     #[test]

@@ -52,6 +52,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             Exit::Ioio(exit) => self.io_instruction(exit),
             Exit::Msr(exit) => self.msr_instruction(exit),
             Exit::Hlt(exit) => self.hlt(exit),
+            // It exits at every privilege; a hypercall is the kernel's, not its programs'.
+            Exit::Vmmcall(_) if self.vmcb.cpl() != 0 => self.raise(Event::invalid_opcode()),
             Exit::Vmmcall(exit) => {
                 let answer = self.guest.hypercall();
                 self.leave_with_skip(exit, Expected::Vmmcall, answer)

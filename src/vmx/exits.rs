@@ -62,7 +62,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             Exit::Rdmsr(exit) => self.rdmsr(exit),
             Exit::Wrmsr(exit) => self.wrmsr(exit),
             Exit::Hlt(exit) => self.hlt(exit),
-            Exit::Vmcall(exit) => self.leave_with_skip(exit, self.guest.hypercall()),
+            Exit::Vmcall(exit) => self.vmcall(exit),
             Exit::EptViolation(exit) => self.ept_violation(exit),
             _ => {
                 let exit = self.handle_rare_exit(vmcs, reason);
@@ -295,6 +295,16 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.go_on_behind(exit)
     }
 
+    /// VMCALL exits at every privilege; a hypercall is the kernel's, not its programs'.
+    #[inline(always)]
+    fn vmcall(&mut self, exit: OnExit<'_, payloads::Vmcall>) -> Outcome {
+        if exit.source().read(GUEST_SS_ACCESS_RIGHTS).dpl() != 0 {
+            let exit = self.raise(Event::invalid_opcode());
+            return self.finish(exit);
+        }
+        self.leave_with_skip(exit, self.guest.hypercall())
+    }
+
     fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Outcome {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
         // Of what the CPU delivers itself, the events need not know.
@@ -373,7 +383,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     ) -> Option<VmExit> {
         let Ok(new) = new else { return self.raise(Event::general_protection()) };
         let old = self.control_state(vmcs);
-        if new.uses_pae_paging() && (!old.uses_pae_paging() || old.cr0 != new.cr0 || old.cr4 != new.cr4) {
+        if new.loads_pdptes(&old) {
             match self.load_pdptes(vmcs) {
                 Ok(()) => {}
                 Err(outcome) => return outcome,
@@ -397,7 +407,10 @@ impl<S: FrameSource> VmxVcpu<S> {
         let Some(old) = self.guest.debug.read(number, debug_extensions) else {
             return self.raise(Event::invalid_opcode());
         };
-        // The exit comes before the CPU looks at DR7.GD.
+        // The exit comes before the CPU looks at the privilege and at DR7.GD.
+        if vmcs.read(GUEST_SS_ACCESS_RIGHTS).dpl() != 0 {
+            return self.raise(Event::general_protection());
+        }
         if self.guest.debug.detects_accesses() {
             self.guest.raise_debug(Dr6::BD);
             return None;
