@@ -10,6 +10,6 @@ mod nothing;
 #[cfg(feature = "statistics")]
 pub use counting::ExitStatistics;
 #[cfg(feature = "statistics")]
-pub(crate) use counting::Statistics;
+pub(crate) use counting::{NameOf, Statistics};
 #[cfg(not(feature = "statistics"))]
 pub(crate) use nothing::Statistics;

@@ -21,6 +21,7 @@ pub(crate) mod mmio;
 pub(crate) mod msr;
 pub(crate) mod protection_keys;
 pub mod registers;
+#[cfg(any(feature = "vmx", feature = "amd"))]
 pub(crate) mod return_stack;
 pub(crate) mod segmentation;
 pub(crate) mod speculation;

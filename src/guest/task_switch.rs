@@ -227,7 +227,7 @@ impl<M: TaskMemory> Switch<'_, M> {
             (table.base, table.limit)
         };
         let offset = selector & !(RPL | LOCAL);
-        if selector & !RPL == 0 || u32::from(offset | DESCRIPTOR as u16 - 1) > limit {
+        if selector & !RPL == 0 || u32::from(offset | (DESCRIPTOR as u16 - 1)) > limit {
             return Ok(None);
         }
         let linear = base.wrapping_add(offset.into()) & u64::from(u32::MAX);

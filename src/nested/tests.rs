@@ -322,7 +322,7 @@ fn writes_to_logged_pages_are_marked_and_collected() {
             log.mark(0, 0x2800);
             assert_eq!(collect(&mut table), [0x2000, 0x3000, MIB2 + 0x1000]);
             assert_eq!(writable(&table, 0x3000), !by_protection);
-            assert_eq!(table.translate(0x3000).unwrap().dirty && !by_protection, false);
+            assert!(by_protection || !table.translate(0x3000).unwrap().dirty);
             assert!(collect(&mut table).is_empty());
             // What is mapped, moved or opened meanwhile is logged too.
             table.unmap(0x9000, 0x2000).unwrap();

@@ -71,6 +71,9 @@ struct Time {
     outside: u64,
 }
 
+/// What the exit of a number is called, where a table has it.
+pub(crate) type NameOf = fn(u64) -> Option<&'static str>;
+
 /// The statistics of a vCPU.
 pub(crate) struct Statistics<S: FrameSource> {
     counts: Framed<[Count; ROWS], S>,
@@ -155,7 +158,7 @@ impl<S: FrameSource> Statistics<S> {
     }
 
     /// A row for each reason for which there was an exit.
-    pub(crate) fn rows(&self, name: fn(u64) -> Option<&'static str>) -> impl Iterator<Item = ExitStatistics> {
+    pub(crate) fn rows(&self, name: NameOf) -> impl Iterator<Item = ExitStatistics> {
         (0..=u8::MAX).filter_map(move |row| {
             let Count { exits, left_to_vmm } = self.counts[usize::from(row)];
             let Time { inside, outside } = self.times[usize::from(row)];

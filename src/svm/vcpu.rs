@@ -14,7 +14,7 @@ use super::{
     vmcb::VmcbFrame,
 };
 #[cfg(feature = "statistics")]
-use crate::statistics::{ExitStatistics, Statistics};
+use crate::statistics::{ExitStatistics, NameOf, Statistics};
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
     cpu::CpuIndex,
@@ -237,7 +237,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// The statistics, and the names of exits.
     #[cfg(feature = "statistics")]
-    pub(crate) fn counted(&self) -> (&Statistics<S>, fn(u64) -> Option<&'static str>) {
+    pub(crate) fn counted(&self) -> (&Statistics<S>, NameOf) {
         (&self.guest.statistics, |code| ExitCode(code).name())
     }
 

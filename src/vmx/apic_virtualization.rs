@@ -299,7 +299,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     pub(super) fn apic_access(&mut self, exit: OnExit<'_, payloads::ApicAccess>) -> Option<VmExit> {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         self.recover_interrupted_event(exit);
-        let Some(page) = self.guest.interrupts.apic().map(LocalApic::base_page) else { return None };
+        let page = self.guest.interrupts.apic().map(LocalApic::base_page)?;
         let kind = qualification.access_type();
         let is_linear = matches!(
             kind,

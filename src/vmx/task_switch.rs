@@ -49,7 +49,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let mut registers = self.guest.registers;
         let result = {
             let paging = self.cpu_of(vmcs).paging();
-            let Some(memory) = self.guest.memory::<VmcsCpu<'_>>() else { return None };
+            let memory = self.guest.memory::<VmcsCpu<'_>>()?;
             let mut memory = LinearMemory { memory, paging };
             task_switch::switch(&mut system, &mut registers, &mut memory, qualification.tss_selector(), cause)
         };

@@ -30,7 +30,7 @@ use crate::{
 #[cfg(feature = "statistics")]
 use crate::{
     spec::intel::exits::ExitReason,
-    statistics::{ExitStatistics, Statistics},
+    statistics::{ExitStatistics, NameOf, Statistics},
 };
 
 /// A virtual CPU on Intel VMX.
@@ -264,7 +264,7 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The statistics, and the names of exits.
     #[cfg(feature = "statistics")]
-    pub(crate) fn counted(&self) -> (&Statistics<S>, fn(u64) -> Option<&'static str>) {
+    pub(crate) fn counted(&self) -> (&Statistics<S>, NameOf) {
         (&self.guest.statistics, |code| ExitReason(code as u16).name())
     }
 

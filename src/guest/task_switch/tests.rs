@@ -158,11 +158,11 @@ fn a_call_nests_and_an_iret_comes_back() {
     assert_eq!((system.cs.limit, system.cs.rights.bits()), (u32::MAX, 0xc09b));
     // Both are busy, the link leads back, and the accessed bits are set.
     assert_eq!((world.memory.rights(OLD), world.memory.rights(NEW)), (0x8b, 0x8b));
-    assert_eq!(world.memory.get(NEW_TSS, 2), OLD.into());
+    assert_eq!(world.memory.get(NEW_TSS, 2), u64::from(OLD));
     assert_eq!(world.memory.rights(CODE_SELECTOR), 0x9b);
     assert_eq!((world.memory.get(OLD_TSS + 0x20, 4), world.memory.get(OLD_TSS + 0x24, 4)), (0x4321, 0x202));
     assert_eq!((world.memory.get(OLD_TSS + 0x28, 4), world.memory.get(OLD_TSS + 0x38, 4)), (0xaa, 0x4000));
-    assert_eq!(world.memory.get(OLD_TSS + 0x4c, 2), CODE_SELECTOR.into());
+    assert_eq!(world.memory.get(OLD_TSS + 0x4c, 2), u64::from(CODE_SELECTOR));
 
     world.system.rip = 0x5555;
     assert_eq!(world.switch(OLD, Cause::Return), Ok(Switched::default()));

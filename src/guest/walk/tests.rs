@@ -254,7 +254,7 @@ fn protection_keys() {
             (0, true) => (LinearAccess::Read(privilege), user_page, !no_access, 5),
             (0, false) => (LinearAccess::Read(privilege), true, !no_access, 1),
             (1, true) => (LinearAccess::Write(privilege), user_page && writable, !no_access && !no_write, 7),
-            (1, false) => (LinearAccess::Write(privilege), writable || !wp, !no_access && !(no_write && wp), 3),
+            (1, false) => (LinearAccess::Write(privilege), writable || !wp, !(no_access || no_write && wp), 3),
             (_, true) => (LinearAccess::Fetch(privilege), user_page, true, 0x15),
             (_, false) => (LinearAccess::Fetch(privilege), true, true, 0x11),
         };
