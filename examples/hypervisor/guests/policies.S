@@ -134,8 +134,6 @@
     policy_read 0x1D9, "IA32_DEBUGCTL"
     policy_read 0xDA0, "IA32_XSS"
     policy_read 0x186, "IA32_PERFEVTSEL0"
-    policy_read 0x48, "IA32_SPEC_CTRL"
-    policy_write 0x49, 0, 1, "IA32_PRED_CMD"
     policy_read 0xC001001A, "TOP_MEM"
     policy_write 0xC0010111, 0, 0, "SMBASE"
     policy_write 0x1B, 0, 0xFEE00901, "IA32_APIC_BASE, bit 0"

@@ -46,6 +46,10 @@ global_asm!(
     include_str!("../guests/speculation.S"),
     include_str!("../guests/apic_smp.S"),
     include_str!("../guests/mmio_forms.S"),
+    include_str!("../guests/instructions.S"),
+    include_str!("../guests/control_faults.S"),
+    include_str!("../guests/string_io_limits.S"),
+    include_str!("../guests/apic_init.S"),
     "    .balign 16",
     "    .globl guests_end",
     "guests_end:",
@@ -114,6 +118,7 @@ guests! {
     port_io, "guest_port_io", Long;
     string_io, "guest_string_io", Long;
     string_io_fault, "guest_string_io_fault", Long;
+    string_io_limits, "guest_string_io_limits", Protected;
     string_io_real, "guest_string_io_real", Real;
     halt, "guest_halt", Long;
     nmi, "guest_nmi", Long;
@@ -125,6 +130,9 @@ guests! {
     hypercall, "guest_hypercall", Long;
     invalid_opcode, "guest_invalid_opcode", Long;
     policies, "guest_policies", Long;
+    instructions, "guest_instructions", Long;
+    control_faults, "guest_control_faults", Long;
+    control_faults_pae, "guest_control_faults_pae", Protected;
     xsetbv, "guest_xsetbv", Long;
     triple_fault, "guest_triple_fault", Long;
     entry_failure, "guest_entry_failure", Long;
@@ -149,6 +157,7 @@ guests! {
     local_apic, "guest_local_apic", Long;
     x2apic, "guest_x2apic", Long;
     apic_exits, "guest_apic_exits", Long;
+    apic_init, "guest_apic_init", Long;
     speculation, "guest_speculation", Long;
     apic_smp, "guest_apic_smp", Long;
     bench_cpuid, "guest_bench_cpuid", Long;

@@ -40,6 +40,8 @@ alone! {
     string_io;
     /// INS into a page that is not there.
     string_io_fault;
+    /// INS and OUTS at the limits of segments.
+    string_io_limits;
     /// INS and OUTS in real mode.
     string_io_real;
     /// Accesses to a memory-mapped device.
@@ -58,4 +60,10 @@ alone! {
     invalid_opcode;
     /// XSETBV.
     xsetbv;
+    /// Instructions in every mode and at every privilege.
+    instructions;
+    /// Reserved bits of the control registers.
+    control_faults;
+    /// The same without paging and with PAE paging.
+    control_faults_pae;
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use x86_vcpu::nested::{MemoryType, Permissions};
 use x86_vcpu::spec::intel::controls::{PrimaryControls, SecondaryControls};
+use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
 use x86_vcpu::vmx::Capabilities;
 use x86_vcpu::{
     ApicBus, ApicConfig, ApicMessage, ApicVirtualization, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig,
@@ -311,6 +312,31 @@ pub fn apic_exits() -> Outcome {
         }
         Ok(())
     })
+}
+
+/// Where a CPU fetches its first instruction after a reset, when nothing is there.
+const RESET_VECTOR: u64 = 0xFFFF_FFF0;
+
+/// The page of the xAPIC elsewhere, and an INIT to the bootstrap processor, which starts anew at its reset vector.
+pub fn apic_init() -> Outcome {
+    let vm = Vm::new()?;
+    let bus = ApicBus::new(&HOST)?;
+    let mut cpu = ApicCpu::starting(&vm, 0, &bus, guests::apic_init()).map_err(refused)?;
+    match cpu.run()? {
+        Event::Yield => {
+            let message = ApicMessage { delivery: ApicDeliveryMode::INIT, ..ApicMessage::fixed(0, 0) };
+            check(bus.deliver(message), || "nobody took the INIT".into())?;
+        }
+        other => return unexpected(&other),
+    }
+    match cpu.run() {
+        Ok(Event::Exit(VmExit::NestedPageFault(fault))) => {
+            check(fault.gpa == RESET_VECTOR && fault.access.fetch, || format!("unexpected: {fault:x?}"))
+        }
+        Ok(Event::Done(verdict)) => judge(verdict),
+        Ok(other) => unexpected(&other),
+        Err(error) => Err(refused(error)),
+    }
 }
 
 /// A guest that never exits, which its time slice stops twice.

@@ -77,6 +77,7 @@ scenarios! {
     port_io = alone::port_io();
     string_io = alone::string_io();
     string_io_fault = alone::string_io_fault();
+    string_io_limits = alone::string_io_limits();
     string_io_real = alone::string_io_real();
     mmio = alone::mmio();
     mmio_real = alone::mmio_real();
@@ -97,6 +98,9 @@ scenarios! {
     invalid_opcode = alone::invalid_opcode();
     policies = policies::policies();
     xsetbv = alone::xsetbv();
+    instructions = alone::instructions();
+    control_faults = alone::control_faults();
+    control_faults_pae = alone::control_faults_pae();
     speculation = speculation::speculation();
     return_stack = speculation::return_stack();
     tsc = tsc::tsc();
@@ -111,6 +115,7 @@ scenarios! {
     local_apic = local_apic::local_apic();
     x2apic = local_apic::x2apic();
     apic_exits = local_apic::apic_exits();
+    apic_init = local_apic::apic_init();
     time_slice = local_apic::time_slice();
     smp on 2 CPUs = multiprocessor::smp();
     apic_smp on 2 CPUs = local_apic::apic_smp();
