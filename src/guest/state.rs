@@ -296,8 +296,8 @@ impl<S: FrameSource> GuestState<S> {
     #[cfg(feature = "vmx")]
     #[cold]
     #[inline(never)]
-    pub(crate) fn log_write(&self, format: NestedFormat, fault: &NestedFault) -> bool {
-        fault.access.write && self.log_write_at(format, fault.gpa)
+    pub(crate) fn log_write(&self, format: NestedFormat, write: bool, gpa: u64) -> bool {
+        write && self.log_write_at(format, gpa)
     }
 
     /// The same of an access that was a write.

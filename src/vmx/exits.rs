@@ -462,15 +462,28 @@ impl<S: FrameSource> VmxVcpu<S> {
             table_walk: has_linear && !qualification.contains(EptViolationQualification::TRANSLATED_ACCESS),
         };
         // Only an entry that is there may be one whose writes are logged.
-        if fault.present && self.guest.log_write(NestedFormat::Ept, &fault) {
+        if fault.present && self.guest.log_write(NestedFormat::Ept, fault.access.write, fault.gpa) {
             return Outcome::Again;
         }
         if self.guest.is_apic_page(&fault) {
-            let exit = self.apic_page_access(vmcs, fault);
-            return self.finish(exit);
+            return self.apic_page_fault(vmcs, fault.gpa, fault.gva, fault.access, fault.present);
         }
         self.guest.pending = Pending::NestedFault(fault);
         self.leave(VmExit::NestedPageFault(fault))
+    }
+
+    /// An access to the page of the local APIC. Its parts and not the whole, which the frequent way keeps in registers.
+    #[inline(never)]
+    fn apic_page_fault(
+        &mut self,
+        vmcs: &Vmcs<'_>,
+        gpa: u64,
+        gva: Option<u64>,
+        access: Access,
+        present: bool,
+    ) -> Outcome {
+        let exit = self.apic_page_access(vmcs, NestedFault { gpa, gva, access, present, table_walk: false });
+        self.finish(exit)
     }
 
     fn exception_or_nmi(&mut self, exit: OnExit<'_, payloads::ExceptionOrNmi>) -> Option<VmExit> {
