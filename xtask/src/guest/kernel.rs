@@ -108,8 +108,9 @@ fn linux(file: &[u8]) -> Result<Linux, Refusal> {
         0 => 4,
         sectors => sectors,
     });
-    let kernel = 16 * u64::from(word(file, 0x1F4).ok_or_else(short)?);
-    if ((setup as u64 + 1) * 512 + kernel) > file.len() as u64 {
+    // In units of 16 bytes, the last of which need not be whole.
+    let paragraphs = u64::from(word(file, 0x1F4).ok_or_else(short)?);
+    if (setup as u64 + 1) * 32 + paragraphs > (file.len() as u64).div_ceil(16) {
         return Err(short());
     }
     let version = half(file, 0x20E).filter(|offset| *offset != 0).and_then(|offset| {

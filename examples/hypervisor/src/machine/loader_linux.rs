@@ -76,8 +76,9 @@ pub fn load(package: &Package, memory: &mut GuestMemory, rsdp: u64) -> Result<En
     };
     let code = file.get((setup_sectors + 1) * 512..).filter(|code| !code.is_empty());
     let code = code.ok_or("the Linux kernel is truncated: it ends in its set-up part")?;
+    // The size is told in units of 16 bytes, the last of which need not be whole.
     let paragraphs = header.u32(0x1F4)? as usize;
-    if code.len() < paragraphs.saturating_mul(16) {
+    if code.len().div_ceil(16) < paragraphs {
         return Err(format!(
             "the Linux kernel is truncated: {} bytes of {} are there",
             code.len(),
