@@ -381,8 +381,8 @@ impl<S: FrameSource> Vcpu<S> {
     }
 
     /// Makes a run come back with [`VmExit::TimeSlice`] when the host's time-stamp counter reaches `end`. The CPU itself sees
-    /// to it where it has a timer for that (the VMX-preemption timer), else the host: [`VcpuHost::set_timer`] of the
-    /// vCPU's [bus](ApicBus). Without either it is noticed at the next exit.
+    /// to it where it has a timer for that (the VMX-preemption timer), else the host:
+    /// [`VcpuHost::set_timer`](crate::VcpuHost::set_timer) of the vCPU's [bus](ApicBus). Without either it is noticed at the next exit.
     pub fn set_time_slice(&mut self, end: Option<u64>) {
         each!(self, vcpu => vcpu.set_time_slice(end));
     }
