@@ -31,6 +31,9 @@ pub struct Goal {
     /// Tests fail when it is missed.
     #[serde(default)]
     pub held: bool,
+    /// Machines that are known to miss it, by name: `bench` shows it, and no test holds it there.
+    #[serde(default)]
+    pub missed_on: Vec<String>,
 }
 
 impl Goals {

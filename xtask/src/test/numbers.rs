@@ -17,7 +17,8 @@ pub fn judge(machine: &Machine, goals: &Goals, plain: &Log, counting: &Log) -> O
             problems.push(format!("no row for {exit}"));
             continue;
         };
-        let most = goals.find(machine, exit).filter(|goal| goal.held).map(|goal| f64::from(goal.most));
+        let held = goals.find(machine, exit).filter(|goal| goal.held && !goal.missed_on.contains(&machine.name));
+        let most = held.map(|goal| f64::from(goal.most));
         let limits = COUNTS.iter().map(|count| (*count, goals.count(machine, exit, count)));
         for (column, limit) in limits.chain([("instructions", most)]) {
             match (row.get(column).and_then(Value::as_f64), limit) {
