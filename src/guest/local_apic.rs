@@ -135,9 +135,8 @@ impl<S: FrameSource> GuestState<S> {
     /// What is due of the guest's timer happens. Whether there was anything.
     pub(crate) fn timer_is_due(&mut self) -> bool {
         let now = self.now();
-        let Some(apic) = self.interrupts.apic_mut() else { return false };
-        let due = apic.timer_deadline(now).is_some_and(|deadline| now.host >= deadline);
-        if due {
+        let due = self.is_timer_due(now);
+        if due && let Some(apic) = self.interrupts.apic_mut() {
             apic.advance_timer(now);
             self.events.wake();
             self.update_deadline();
@@ -145,15 +144,15 @@ impl<S: FrameSource> GuestState<S> {
         due
     }
 
+    fn is_timer_due(&self, now: Moment) -> bool {
+        self.interrupts.apic().and_then(|apic| apic.timer_deadline(now)).is_some_and(|deadline| now.host >= deadline)
+    }
+
     /// Whether something would end a HLT of a guest with interrupts enabled, or has come for one that does not run.
     pub(crate) fn has_pending_event(&self) -> bool {
         self.handle.has_mail()
             || match self.activity {
-                Activity::Running => {
-                    let now = self.now();
-                    let is_due = |apic: &LocalApic<S>| apic.timer_deadline(now).is_some_and(|due| now.host >= due);
-                    self.would_wake(true) || self.interrupts.apic().is_some_and(is_due)
-                }
+                Activity::Running => self.would_wake(true) || self.is_timer_due(self.now()),
                 Activity::Reset | Activity::StartUp(_) => true,
                 Activity::WaitForStartUp => false,
             }

@@ -171,8 +171,17 @@ impl<S: FrameSource> VmxVcpu<S> {
         });
     }
 
-    /// The exit happened while IRET was unblocking NMIs; the guest will execute it again, with NMIs still blocked.
-    pub(super) fn block_nmis_again(&self, vmcs: &Vmcs<'_>) {
+    /// If the exit happened while IRET was unblocking NMIs (`unblocking`), the guest will execute it again, with NMIs still
+    /// blocked. During a delivery the bit means nothing.
+    #[inline(always)]
+    pub(super) fn keep_nmis_blocked(&self, vmcs: &Vmcs<'_>, unblocking: bool) {
+        if unblocking && !self.guest.events.is_delivering() {
+            self.block_nmis_again(vmcs);
+        }
+    }
+
+    #[cold]
+    fn block_nmis_again(&self, vmcs: &Vmcs<'_>) {
         let state = vmcs.read(GUEST_INTERRUPTIBILITY_STATE);
         vmcs.write(GUEST_INTERRUPTIBILITY_STATE, state.with(InterruptibilityState::BLOCKING_BY_NMI));
     }

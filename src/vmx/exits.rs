@@ -443,9 +443,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Outcome {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         self.recover_interrupted_event(exit);
-        if qualification.contains(EptViolationQualification::NMI_UNBLOCKING) && !self.guest.events.is_delivering() {
-            self.block_nmis_again(vmcs);
-        }
+        self.keep_nmis_blocked(vmcs, qualification.contains(EptViolationQualification::NMI_UNBLOCKING));
         let has_linear = qualification.contains(EptViolationQualification::LINEAR_ADDRESS_VALID);
         let entry_permissions = EptViolationQualification::ENTRY_READABLE
             .with(EptViolationQualification::ENTRY_WRITABLE)
@@ -490,9 +488,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let event = exit.interruption();
         let information = event.information;
         self.recover_interrupted_event(exit);
-        if information.contains(ExitInterruptionInformation::NMI_UNBLOCKING) && !self.guest.events.is_delivering() {
-            self.block_nmis_again(exit.source());
-        }
+        self.keep_nmis_blocked(exit.source(), information.contains(ExitInterruptionInformation::NMI_UNBLOCKING));
         if information.interruption_type() == InterruptionType::NMI {
             // NMIs stay blocked until an IRET: the host's handler, called as by an NMI, executes one.
             host::raise::<{ ExceptionVector::NMI.0 }>();

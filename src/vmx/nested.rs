@@ -224,9 +224,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     pub(super) fn modification_log_full(&mut self, exit: OnExit<'_, payloads::PmlFull>) -> Option<VmExit> {
         let vmcs = exit.source();
         self.recover_interrupted_event(exit);
-        if exit.qualification().contains(PmlFullQualification::NMI_UNBLOCKING) && !self.guest.events.any() {
-            self.block_nmis_again(vmcs);
-        }
+        self.keep_nmis_blocked(vmcs, exit.qualification().contains(PmlFullQualification::NMI_UNBLOCKING));
         self.tell_modifications(vmcs);
         None
     }

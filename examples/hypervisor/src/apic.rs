@@ -73,23 +73,9 @@ pub fn start_timer(period: u64) {
 /// Interrupts this CPU once with [`TIMER`], when its time-stamp counter reaches `deadline` or a little later.
 pub fn start_timer_once(deadline: u64) {
     let left = deadline.saturating_sub(timestamp());
-    let count =
-        (left.saturating_mul(known_timer_rate()) / RATE_SCALE).saturating_add(1).min(u64::from(u32::MAX)) as u32;
+    let count = (left.saturating_mul(timer_rate()) / RATE_SCALE).saturating_add(1).min(u64::from(u32::MAX)) as u32;
     write(Register::TimerVector, u32::from(TIMER));
     write(Register::TimerInitialCount, count);
-}
-
-/// The rate, measured once.
-fn known_timer_rate() -> u64 {
-    static RATE: AtomicU64 = AtomicU64::new(0);
-    match RATE.load(Ordering::Relaxed) {
-        0 => {
-            let rate = timer_rate().max(1);
-            RATE.store(rate, Ordering::Relaxed);
-            rate
-        }
-        known => known,
-    }
 }
 
 /// Stops the timer. An interrupt that it has already sent may still be pending.
@@ -101,13 +87,21 @@ pub fn stop_timer() {
 
 const RATE_SCALE: u64 = 1 << 16;
 
-/// How often the timer counts while the time-stamp counter counts [`RATE_SCALE`] times: measured, since no firmware
+/// How often the timer counts while the time-stamp counter counts [`RATE_SCALE`] times: measured once, since no firmware
 /// says.
 fn timer_rate() -> u64 {
     /// An emulator that is held up between two reads, or before the first, makes the timer look faster, never slower: the
     /// slowest of a few is right.
     const MEASUREMENTS: usize = 5;
-    (0..MEASUREMENTS).map(|_| measured_rate()).min().unwrap_or(1)
+    static RATE: AtomicU64 = AtomicU64::new(0);
+    match RATE.load(Ordering::Relaxed) {
+        0 => {
+            let rate = (0..MEASUREMENTS).map(|_| measured_rate()).min().unwrap_or(1).max(1);
+            RATE.store(rate, Ordering::Relaxed);
+            rate
+        }
+        known => known,
+    }
 }
 
 fn measured_rate() -> u64 {
