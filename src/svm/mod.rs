@@ -12,6 +12,7 @@ mod local_apic;
 mod nested;
 pub mod payload;
 mod permission_maps;
+mod raw;
 mod register_access;
 mod run;
 mod segments;

@@ -2,6 +2,8 @@
 
 use core::ops::{Deref, DerefMut};
 
+use memory_addr::PAGE_SIZE_4K;
+
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
@@ -23,10 +25,22 @@ impl<S: FrameSource> VmcbFrame<S> {
         self.0.address()
     }
 
+    /// What it is made of.
+    pub(super) fn bytes(&self) -> &[u8; PAGE_SIZE_4K] {
+        // SAFETY: as in `deref`.
+        unsafe { &*self.0.as_mut_ptr().cast() }
+    }
+
+    /// What it is made of, to change it: no clean bit is taken away.
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8; PAGE_SIZE_4K] {
+        // SAFETY: as in `deref_mut`.
+        unsafe { &mut *self.0.as_mut_ptr().cast() }
+    }
+
     /// Copies everything from another.
     pub(super) fn copy_from(&mut self, other: &Self) {
         // SAFETY: two frames of 4096 bytes, both ours; `&mut self` says that they are different ones.
-        unsafe { self.0.as_mut_ptr().copy_from_nonoverlapping(other.0.as_mut_ptr(), memory_addr::PAGE_SIZE_4K) };
+        unsafe { self.0.as_mut_ptr().copy_from_nonoverlapping(other.0.as_mut_ptr(), PAGE_SIZE_4K) };
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a VMX instruction says that it failed.
 
-use crate::spec::intel::exits::InstructionError;
+use crate::{Error, VmxInstruction, spec::intel::exits::InstructionError};
 
 /// The failure of a VMX instruction: VMfailInvalid or VMfailValid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,4 +9,15 @@ pub enum VmFail {
     Invalid,
     /// The VM-instruction error field of the current VMCS says why.
     Valid(InstructionError),
+}
+
+impl VmFail {
+    /// The error for a failure of this instruction.
+    pub(super) fn of(self, mnemonic: &'static str) -> Error {
+        let error = match self {
+            Self::Invalid => 0,
+            Self::Valid(InstructionError(number)) => number,
+        };
+        Error::Vmx(VmxInstruction { mnemonic, error })
+    }
 }

@@ -17,6 +17,9 @@ pub trait Backend {
     /// The field's value; of a field that is not there some number.
     fn read(&self, encoding: u32) -> u64;
 
+    /// Reads the field, or says why not.
+    fn try_read(&self, encoding: u32) -> Result<u64, VmFail>;
+
     /// Writes the field, where that cannot fail: the field exists and is writable.
     fn write(&self, encoding: u32, value: u64);
 

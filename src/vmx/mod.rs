@@ -14,6 +14,7 @@ mod loaded;
 mod local_apic;
 mod nested;
 pub mod payload;
+mod raw;
 mod region;
 mod run;
 mod setup;

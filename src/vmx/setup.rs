@@ -16,7 +16,7 @@ use super::{
     vcpu::{HostState, VmxVcpu},
 };
 use crate::{
-    Error, Result, VmxInstruction,
+    Error, Result,
     frame::{FrameSource, PhysFrame},
     guest::{
         msr::MsrPolicy,
@@ -26,7 +26,6 @@ use crate::{
     spec::{
         intel::{
             controls::{ControlSet, EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls},
-            exits::InstructionError,
             structures::ActivityState,
             vmcs::*,
         },
@@ -273,13 +272,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// Everything but host state, once in the life of a VMCS.
     pub(super) fn write_initial_state(&mut self, vmcs: &Vmcs<'_>, vpid: u16) -> Result {
         let controls = self.controls;
-        let fail = |fail: VmFail| {
-            let error = match fail {
-                VmFail::Invalid => 0,
-                VmFail::Valid(InstructionError(number)) => number,
-            };
-            Error::Vmx(VmxInstruction { mnemonic: "VMWRITE", error })
-        };
+        let fail = |fail: VmFail| fail.of("VMWRITE");
         let missing = Error::Unsupported("a VMCS field that the chosen controls need");
         vmcs.try_write(PIN_BASED_CONTROLS, controls.pin).map_err(fail)?;
         vmcs.try_write(PRIMARY_PROCESSOR_CONTROLS, controls.primary).map_err(fail)?;

@@ -8,6 +8,9 @@ use crate::spec::intel::exits::InstructionError;
 /// More than a VMCS has fields.
 const CAPACITY: usize = 256;
 
+/// The bits that encodings have: others a CPU refuses whatever its model.
+const ENCODING_BITS: u32 = 0x6fff;
+
 /// The error for an encoding that no CPU has.
 const UNSUPPORTED: VmFail = VmFail::Valid(InstructionError::UNSUPPORTED_VMCS_COMPONENT);
 
@@ -57,9 +60,12 @@ impl Backend for MapBackend {
         self.put(encoding, value);
     }
 
+    fn try_read(&self, encoding: u32) -> Result<u64, VmFail> {
+        if encoding & !ENCODING_BITS != 0 { Err(UNSUPPORTED) } else { Ok(self.read(encoding)) }
+    }
+
     fn try_write(&self, encoding: u32, value: u64) -> Result<(), VmFail> {
-        // Bits that no encoding has: what a CPU refuses whatever its model.
-        if encoding & !0x6fff != 0 {
+        if encoding & !ENCODING_BITS != 0 {
             return Err(UNSUPPORTED);
         }
         self.put(encoding, value);

@@ -35,6 +35,20 @@ impl Backend for Hardware {
         value
     }
 
+    fn try_read(&self, encoding: u32) -> Result<u64, VmFail> {
+        crate::count::vmread();
+        let mut value = 0_u64;
+        let failed: u8;
+        // SAFETY: as in `read`.
+        unsafe {
+            // CF or ZF: VMfailInvalid or VMfailValid.
+            asm!("vmread {value}, {field}", "setbe {failed}",
+                value = inout(reg) value, field = in(reg) u64::from(encoding), failed = out(reg_byte) failed,
+                options(nomem, nostack));
+        }
+        if failed == 0 { Ok(value) } else { Err(self.failure()) }
+    }
+
     #[inline(always)]
     fn write(&self, encoding: u32, value: u64) {
         crate::count::vmwrite();
