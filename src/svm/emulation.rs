@@ -22,7 +22,7 @@ use crate::{
             exit_info::{EventInfo, IoioInfo, IoioSegment, SegmentAttributes},
             vmcb::Vmcb,
         },
-        x86::registers::{Cr0, Cr4, Efer, Rflags},
+        x86::registers::{Cr0, Efer, Rflags},
     },
 };
 
@@ -54,9 +54,9 @@ impl Cpu for VmcbCpu<'_> {
 
     fn paging(&self) -> Paging {
         Paging {
-            cr0: Cr0::from_bits(self.vmcb.cr0()),
+            cr0: self.vmcb.cr0(),
             cr3: self.vmcb.cr3(),
-            cr4: Cr4::from_bits(self.vmcb.cr4()),
+            cr4: self.vmcb.cr4(),
             efer: efer(self.vmcb),
             // With nested paging the CPU reads them from memory at each walk: APM volume 2, "Nested Paging and VMRUN/#VMEXIT".
             pdptes: None,
@@ -78,11 +78,11 @@ impl Cpu for VmcbCpu<'_> {
     }
 
     fn rflags(&self) -> Rflags {
-        Rflags::from_bits(self.vmcb.rflags())
+        self.vmcb.rflags()
     }
 
     fn set_rflags(&mut self, value: Rflags) {
-        self.vmcb.set_rflags(value.bits());
+        self.vmcb.set_rflags(value);
     }
 
     fn rsp(&self) -> u64 {
@@ -97,8 +97,8 @@ impl Cpu for VmcbCpu<'_> {
 /// EFER as the CPU uses it for the guest. LMA is derived, as a CPU may do too: one emulator has changed it already when a MOV to
 /// CR0 exits.
 pub(super) fn efer(vmcb: &Vmcb) -> Efer {
-    let mut efer = Efer::from_bits(vmcb.efer());
-    efer.set(Efer::LMA, efer.contains(Efer::LME) && Cr0::from_bits(vmcb.cr0()).contains(Cr0::PG));
+    let mut efer = vmcb.efer();
+    efer.set(Efer::LMA, efer.contains(Efer::LME) && vmcb.cr0().contains(Cr0::PG));
     efer
 }
 

@@ -213,8 +213,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// An intercepted #DB. One with which the guest was stepped over the IRET of an NMI's handler is none of the guest's: the
     /// flag is what the IRET loaded, and if the interrupted code was being stepped, that traps next.
     pub(super) fn debug_exception(&mut self) {
-        let mut causes = Dr6::from_bits(self.vmcb.dr6());
-        self.vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
+        let mut causes = self.vmcb.dr6();
+        self.vmcb.set_dr6(DebugRegisters::DR6_RESET);
         if let NmiState::Returning { stepping: true, .. } = self.nmi {
             self.nmi = NmiState::Open;
             self.intercept_debug();
@@ -242,16 +242,16 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// The guest's debug registers have changed.
     pub(super) fn load_debug(&mut self) {
-        self.vmcb.set_dr7(self.guest.debug.hardware_dr7().bits());
+        self.vmcb.set_dr7(self.guest.debug.hardware_dr7());
         self.guest.load_breakpoints();
         self.intercept_debug();
     }
 
     /// DR6 as the guest sees it: the CPU has the causes of the exceptions that were not intercepted.
     pub(super) fn collect_debug_causes(&mut self) {
-        let causes = Dr6::from_bits(self.vmcb.dr6());
+        let causes = self.vmcb.dr6();
         if causes != DebugRegisters::DR6_RESET {
-            self.vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
+            self.vmcb.set_dr6(DebugRegisters::DR6_RESET);
             self.guest.debug.happened(causes);
         }
     }

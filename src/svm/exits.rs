@@ -31,7 +31,10 @@ use crate::{
             payloads::{self, Exit},
         },
         payload::HasNextRip,
-        x86::registers::{Cr4, ExceptionVector, Rflags},
+        x86::{
+            msrs::Pat,
+            registers::{Cr4, ExceptionVector, Rflags},
+        },
     },
 };
 
@@ -307,7 +310,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
             Answer::Vendor(VendorMsr::Efer) => self.control_state().efer.bits(),
-            Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat(),
+            Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat().bits(),
             Answer::Vendor(VendorMsr::Tsc) => self.guest.tsc.at(host::timestamp()),
             Answer::Vendor(VendorMsr::TscAdjust) => self.guest.tsc.adjust(),
             Answer::Vendor(VendorMsr::LocalApic) => match self.read_apic_msr(msr) {
@@ -335,7 +338,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 let new = self.control_state().write_efer(value, self.guest.offered);
                 return self.finish_control_write(new, length);
             }
-            Answer::Vendor(VendorMsr::Pat) => self.vmcb.set_g_pat(value),
+            Answer::Vendor(VendorMsr::Pat) => self.vmcb.set_g_pat(Pat::from_bits(value)),
             Answer::Vendor(VendorMsr::Tsc) => {
                 self.guest.tsc.write(value, host::timestamp());
                 self.write_tsc_offset();

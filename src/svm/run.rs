@@ -150,9 +150,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     #[inline(always)]
     fn answer_cpuid(&mut self) -> bool {
         let vmcb = &mut *self.vmcb;
-        if vmcb.exitcode() != self.answered_at_once
-            || (vmcb.rflags() | self.guest.debug.watch().bits()) & Rflags::TF.bits() != 0
-        {
+        if vmcb.exitcode() != self.answered_at_once || (vmcb.rflags() | self.guest.debug.watch()).contains(Rflags::TF) {
             return false;
         }
         let registers = &mut self.guest.registers;

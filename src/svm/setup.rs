@@ -15,7 +15,10 @@ use crate::{
             vmcb::{NestedControl, VirtualInterruptControl},
         },
         payload::Reported,
-        x86::{msrs::IA32_PAT_RESET, registers::Cr4},
+        x86::{
+            msrs::{IA32_PAT_RESET, Pat},
+            registers::Cr4,
+        },
     },
 };
 
@@ -130,7 +133,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_msrpm_base_pa(msr_map);
         vmcb.set_virtual_interrupt(VirtualInterruptControl::V_INTR_MASKING.with_v_intr_prio(HIGHEST_PRIORITY));
         vmcb.set_nested_control(NestedControl::NP_ENABLE);
-        vmcb.set_g_pat(IA32_PAT_RESET);
+        vmcb.set_g_pat(Pat::from_bits(IA32_PAT_RESET));
         self.set_system(&SystemRegisters::start(StartState::RealMode { entry: 0 })?)
     }
 

@@ -116,10 +116,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         vmcb.set_idtr_limit(system.idtr.limit.into());
         vmcb.set_cr2(system.cr2);
         vmcb.set_cr3(system.cr3);
-        vmcb.set_rflags(system.rflags.bits());
+        vmcb.set_rflags(system.rflags);
         vmcb.set_rip(system.rip);
         vmcb.set_rsp(system.rsp);
-        vmcb.set_dr6(DebugRegisters::DR6_RESET.bits());
+        vmcb.set_dr6(DebugRegisters::DR6_RESET);
         vmcb.set_interrupt_shadow(InterruptShadow::empty());
         self.load_debug();
         self.write_control_state(ControlState { cr0: system.cr0, cr4: system.cr4, efer: system.efer }, false);
@@ -141,8 +141,8 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// CR0, CR4 and EFER as the guest sees them.
     pub(super) fn control_state(&self) -> ControlState {
         ControlState {
-            cr0: Cr0::from_bits(self.vmcb.cr0()) | self.hidden.cr0,
-            cr4: Cr4::from_bits(self.vmcb.cr4()).without(self.hidden.cr4),
+            cr0: self.vmcb.cr0() | self.hidden.cr0,
+            cr4: self.vmcb.cr4().without(self.hidden.cr4),
             efer: emulation::efer(&self.vmcb).without(Efer::SVME),
         }
     }
@@ -153,10 +153,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         let host_mce = host::cr4() & Cr4::MCE;
         self.hidden = Hidden { cr0: control.cr0 & CR0_HIDDEN, cr4: host_mce.without(control.cr4) };
         let new = (
-            control.cr0.without(CR0_HIDDEN).bits(),
-            (control.cr4 | self.hidden.cr4).bits(),
+            control.cr0.without(CR0_HIDDEN),
+            control.cr4 | self.hidden.cr4,
             // VMRUN fails without SVME.
-            control.efer.with(Efer::SVME).bits(),
+            control.efer.with(Efer::SVME),
         );
         let vmcb = &mut *self.vmcb;
         // A MOV to a control register would have forgotten translations.
@@ -179,11 +179,11 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// The guest's RFLAGS.
     #[inline(always)]
     pub(super) fn rflags(&self) -> Rflags {
-        Rflags::from_bits(self.vmcb.rflags())
+        self.vmcb.rflags()
     }
 
     pub(super) fn set_rflags(&mut self, flags: Rflags) {
-        self.vmcb.set_rflags(flags.bits());
+        self.vmcb.set_rflags(flags);
     }
 }
 
