@@ -254,8 +254,17 @@ fn stopped(ended: &Ended) -> Option<Outcome> {
 fn whole(ended: &Ended) -> Option<Outcome> {
     stopped(ended).or_else(|| match (&ended.status, Log::parse(&ended.log).result) {
         (Status::Finished, Some(Ok(()))) => None,
-        (status, result) => Some(failure(&format!("the run ended with {status:?}, {result:?}"), &ended.log)),
+        (status, result) => {
+            Some(failure(&format!("the run ended with {status:?}, {result:?}{}", failures(&ended.log)), &ended.log))
+        }
     })
+}
+
+/// The scenarios that failed, with their reasons: they may stand far before the end of the log.
+fn failures(log: &str) -> String {
+    let log = Log::parse(log);
+    let failed = log.scenarios.iter().filter(|scenario| matches!(scenario.verdict, Verdict::Failed(_)));
+    failed.map(|scenario| format!("\n{}: {}", scenario.name, scenario.verdict)).collect()
 }
 
 /// A run of one scenario: as expected, and a success as a whole.
@@ -354,6 +363,11 @@ mod tests {
         assert!(whole(&ended(Status::Finished, "RESULT: FAILED x\n")).is_some());
         assert!(whole(&ended(Status::Stopped("x".into()), "RESULT: ok\n")).is_some());
         assert!(whole(&ended(Status::TimedOut, "RESULT: ok\n")).is_some());
+        let log = "SCENARIO real: ok\nSCENARIO smp: FAILED late\nRESULT: FAILED 1 of 2\n";
+        let Some(Outcome::Failed(text)) = whole(&ended(Status::Stopped("code 35".into()), log)) else {
+            panic!("a failure")
+        };
+        assert!(text.contains("\nsmp: FAILED late\n") && !text.contains("real: ok:"), "{text}");
     }
 
     #[test]

@@ -136,13 +136,13 @@ impl ApicCpu {
     }
 
     /// Waits until something has come for the vCPU. Interrupts are off between the look and the sleep, so that none is
-    /// missed. The timer of the host was set when the guest halted; it may be early.
+    /// missed. The host's timer is set each time: an interrupt that came too early may have been taken already.
     fn sleep(&mut self, stop: &AtomicBool) {
         while !self.vcpu.has_pending_event() && !stop.load(Ordering::Acquire) {
-            cpu::wait_for_interrupt();
             if let deadline @ Some(_) = self.vcpu.timer_deadline() {
                 HOST.set_timer(deadline);
             }
+            cpu::wait_for_interrupt();
         }
     }
 }
