@@ -32,6 +32,7 @@ extern crate std;
 pub mod count;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod cpu;
+pub mod entry;
 mod error;
 pub mod exit;
 pub mod fixup;

@@ -16,6 +16,7 @@ pub mod emit;
 pub mod explain;
 #[cfg(feature = "cli")]
 pub mod export;
+pub mod expression;
 pub mod lint;
 pub mod load;
 pub mod model;

@@ -46,7 +46,8 @@ impl<'s> Docs<'s> {
         doc(&lines)
     }
 
-    fn cite(&self, cite: &Cite) -> String {
+    /// Where the manual says so.
+    pub fn cite(&self, cite: &Cite) -> String {
         let mut text = format!("See *{}*", escaped(&cite.title));
         if let Some(manual) = self.spec.manual(&cite.doc.value) {
             text.push_str(&format!(" in {}, revision {}", escaped(manual.short()), escaped(&manual.revision)));
@@ -107,11 +108,18 @@ pub(super) fn module(vendor: Vendor, name: &str) -> TokenStream {
             "What is known on each kind of exit, as types: what a processor does not report cannot be read.",
         ]);
     }
+    if name == "entry_checks" {
+        return doc(&[
+            "What a processor checks before it enters a guest: the rules of the tables.",
+            "",
+            "How rules are asked and shown: [`entry`](crate::entry).",
+        ]);
+    }
     doc(&[format!("The tables of `spec/{}/{name}.toml`.", vendor.name())])
 }
 
 /// Ends in a full stop.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let text = escaped(text.trim());
     if text.ends_with(['.', '!', '?']) { text } else { text + "." }
 }

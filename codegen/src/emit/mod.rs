@@ -1,5 +1,6 @@
 //! The model to Rust: one file per kind of table. Expects a spec without mistakes.
 
+mod checks;
 mod conditions;
 mod controls;
 mod dependencies;
@@ -39,12 +40,14 @@ struct Emitter<'s> {
 }
 
 /// Modules that are there whatever the tables say, since handwritten code names them.
-const MODULES: [(Vendor, &str); 9] = [
+const MODULES: [(Vendor, &str); 11] = [
     (Vendor::Intel, "conditions"),
     (Vendor::Intel, "controls"),
+    (Vendor::Intel, "entry_checks"),
     (Vendor::Intel, "exits"),
     (Vendor::Intel, "payloads"),
     (Vendor::Intel, "vmcs"),
+    (Vendor::Amd, "entry_checks"),
     (Vendor::Amd, "exits"),
     (Vendor::Amd, "intercepts"),
     (Vendor::Amd, "payloads"),
@@ -94,6 +97,7 @@ impl Emitter<'_> {
                 let (reasons, errors) = (self.exit_reasons(), self.instruction_errors());
                 quote! { #reasons #errors }
             }
+            (Vendor::Intel | Vendor::Amd, "entry_checks") => self.entry_checks(module.0),
             (Vendor::Intel | Vendor::Amd, "payloads") => self.payloads(module.0),
             (Vendor::Intel, "vmcs") => self.fields(),
             (Vendor::Amd, "exits") => self.exit_codes(),

@@ -4,6 +4,12 @@ mod access;
 mod aliases;
 mod areas;
 mod bits;
+mod check_expressions;
+mod check_inputs;
+mod check_names;
+mod check_phases;
+mod check_repeated;
+mod check_unused;
 mod citations;
 mod clean;
 mod collisions;
@@ -57,6 +63,12 @@ const OF_ROWS: &[Lint] =
 const OF_SPECS: &[Lint] = &[
     aliases::lint,
     areas::lint,
+    check_expressions::lint,
+    check_inputs::lint,
+    check_names::lint,
+    check_phases::lint,
+    check_repeated::lint,
+    check_unused::lint,
     citations::lint,
     clean::lint,
     collisions::lint,

@@ -10,11 +10,24 @@ use crate::model::{Head, Information, Span, Spec, Term, Vendor, camel};
 const OF_MODULES: &[(Vendor, &str, &[&str])] = &[
     (Vendor::Intel, "conditions", &["AllowedControls", "Condition"]),
     (Vendor::Intel, "controls", &["ControlBit", "ControlSet", "Dependency", "DependencyKind"]),
+    (Vendor::Intel, "entry_checks", ENTRY_CHECKS),
+    (Vendor::Amd, "entry_checks", ENTRY_CHECKS),
     (Vendor::Intel, "payloads", &["Exit", "Payload", "S", "Unknown"]),
     (Vendor::Intel, "vmcs", &["Always", "ExitInfo", "Field", "FieldInfo", "If", "ReadWrite"]),
     (Vendor::Amd, "payloads", &["Exit", "Payload", "S", "Unknown"]),
     (Vendor::Amd, "vmcb", &["CleanBitsLayout", "Vmcb"]),
     (Vendor::Amd, "vmsa", &["Vmsa"]),
+];
+
+const ENTRY_CHECKS: &[&str] = &[
+    "CHECKS",
+    "Context",
+    "EntryCapabilities",
+    "EntryCheck",
+    "EntryPhase",
+    "EntrySeverity",
+    "EntryState",
+    "Violations",
 ];
 
 /// What it uses everywhere.

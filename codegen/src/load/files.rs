@@ -32,6 +32,7 @@ pub(super) fn home_of(table: &str) -> Option<&'static str> {
         "msr" => "a file `msrs.toml`, or one of x86/",
         "clean" => "amd/vmcb.toml",
         "member" => "amd/vmcb.toml or amd/vmsa.toml",
+        "define" | "check" => "intel/entry_checks.toml or amd/entry_checks.toml",
         "word" | "intercept" => "amd/intercepts.toml",
         _ => return None,
     })

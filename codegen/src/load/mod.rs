@@ -1,6 +1,7 @@
 //! TOML to the model. What is missing, misspelled or of the wrong kind is found here; what a value means, in the lints.
 
 mod amd;
+mod checks;
 mod depth;
 mod exits;
 mod files;
@@ -21,6 +22,7 @@ use files::{Files, Home};
 #[cfg(feature = "cli")]
 pub(crate) use nearest::edits;
 pub(crate) use nearest::nearest;
+pub(crate) use row::is_snake_case;
 use row::{Context, Row, read_file};
 
 /// Loads every row of one table.
@@ -78,6 +80,10 @@ fn module(spec: &mut Spec, id: ModuleId, context: &Context, root: &mut Row) {
         (Vendor::Amd, "intercepts") => {
             table!(root, "word" => spec.words, |row: &mut _| amd::word(row, id));
             table!(root, "intercept" => spec.intercepts, |row: &mut _| amd::intercept(row, id));
+        }
+        (Vendor::Intel | Vendor::Amd, "entry_checks") => {
+            table!(root, "define" => spec.defines, |row: &mut _| checks::define(row, id));
+            table!(root, "check" => spec.entry_checks, |row: &mut _| checks::check(row, id));
         }
         (_, "msrs") | (Vendor::X86, _) => table!(root, "msr" => spec.msrs, |row: &mut _| types::msr(row, id)),
         _ => {}

@@ -210,10 +210,11 @@ impl<'a> Row<'a> {
     /// Strings; none if the key is not there.
     pub fn strings(&mut self, key: &'static str) -> Vec<Spanned<String>> {
         let Some((value, span)) = self.get(key) else { return Vec::new() };
-        let DeValue::Array(items) = value else {
-            self.wrong::<()>(span, key, "a list of strings", value);
-            return Vec::new();
-        };
+        self.list(key, value, span).unwrap_or_default()
+    }
+
+    fn list(&self, key: &str, value: &DeValue, span: Span) -> Option<Vec<Spanned<String>>> {
+        let DeValue::Array(items) = value else { return self.wrong(span, key, "a list of strings", value) };
         let item = |item: &TomlSpanned<DeValue>| {
             let span = self.context.span(item.span());
             match item.get_ref() {
@@ -225,7 +226,7 @@ impl<'a> Row<'a> {
                 other => self.wrong(span, key, "a list of strings", other),
             }
         };
-        items.iter().filter_map(item).collect()
+        Some(items.iter().filter_map(item).collect())
     }
 
     /// `[high, low]`, which has to be there.
@@ -261,6 +262,24 @@ impl<'a> Row<'a> {
             DeValue::Table(table) => Some(Row::new(self.context, table, span, format!("`{key}`"))),
             _ => self.wrong(span, key, "a table", value),
         }
+    }
+
+    /// Whether the key is there.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// All keys of a table whose keys are the writer's own, each with its list of strings, in the order of their places.
+    pub fn lists(&mut self) -> Option<Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
+        let mut all = Vec::new();
+        for (key, value) in self.table {
+            let name = Spanned { value: key.get_ref().to_string(), span: self.context.span(key.span()) };
+            let span = self.context.span(value.span());
+            let values = self.list(&name.value, value.get_ref(), span)?;
+            all.push((name, values));
+        }
+        all.sort_by_key(|(key, _)| key.span);
+        Some(all)
     }
 
     /// The rows of `[[key]]`; none if there is none.
@@ -315,7 +334,7 @@ fn article(word: &str) -> &'static str {
 }
 
 /// Whether this can be a module's name, keywords apart.
-pub(super) fn is_snake_case(name: &str) -> bool {
+pub(crate) fn is_snake_case(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }

@@ -2,7 +2,7 @@
 
 use crate::model::{
     Cite, Confirmed, CpuidPlace, CpuidRegister, Enum, EnumValue, Excuse, Head, Layout, LayoutField, Manual, ModuleId,
-    Msr,
+    Msr, Spanned,
 };
 
 use super::row::Row;
@@ -33,6 +33,22 @@ pub(super) fn manual(row: &mut Row) -> Option<Manual> {
 pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
     let name = row.need_string("name");
     let manual_name = row.need_string("manual_name");
+    head_with(row, parent, name, manual_name.map(|name| name.value))
+}
+
+/// The same of a row for which the manual has no name.
+pub(super) fn head_called(row: &mut Row) -> Option<Head> {
+    let name = row.need_string("name");
+    let called = name.as_ref().map(|name| name.value.clone());
+    head_with(row, None, name, called)
+}
+
+fn head_with(
+    row: &mut Row,
+    parent: Option<&Cite>,
+    name: Option<Spanned<String>>,
+    manual_name: Option<String>,
+) -> Option<Head> {
     let (note, aliases) = (row.text("note"), row.strings("aliases"));
     let own = row.table("cite");
     let own = match (own, parent) {
@@ -46,7 +62,7 @@ pub(super) fn head(row: &mut Row, parent: Option<&Cite>) -> Option<Head> {
     };
     let (confirmed, excuses) = (list(row, "confirmed", confirmed), list(row, "excuse", excuse));
     let span = row.span;
-    Some(Head { name: name?, manual_name: manual_name?.value, cite: own?, note, aliases, confirmed, excuses, span })
+    Some(Head { name: name?, manual_name: manual_name?, cite: own?, note, aliases, confirmed, excuses, span })
 }
 
 fn cite(row: &mut Row) -> Option<Cite> {

@@ -1,6 +1,7 @@
 //! The tables, typed; every value that a mistake may be about knows where it stands.
 
 mod amd;
+mod checks;
 mod exits;
 mod intel;
 mod map;
@@ -11,7 +12,12 @@ mod source;
 mod types;
 mod vendor;
 
+use std::sync::OnceLock;
+
+use crate::expression::Rules;
+
 pub use amd::{Area, Clean, Intercept, InterceptWord, Member};
+pub use checks::{Define, Each, EntryCheck, Phase, Severity};
 pub use exits::{Exit, Information, SvmInformation, Valid, VmxInformation};
 pub(crate) use intel::camel;
 pub use intel::{
@@ -64,6 +70,12 @@ pub struct Spec {
     pub exit_map: Vec<ExitMap>,
     /// `[[state_map]]`
     pub state_map: Vec<StateMap>,
+    /// `[[define]]` of both vendors; the module says whose.
+    pub defines: Vec<Define>,
+    /// `[[check]]` of both vendors.
+    pub entry_checks: Vec<EntryCheck>,
+    /// The last two as rules, of Intel and of AMD; made when they are first asked for.
+    pub(crate) rules: [OnceLock<Rules>; 2],
 }
 
 impl Spec {
@@ -105,7 +117,20 @@ impl Spec {
         }
         all.extend(self.words.iter().map(|row| &row.head));
         all.extend(self.intercepts.iter().map(|row| &row.head));
+        all.extend(self.entry_checks.iter().map(|row| &row.head));
         all
+    }
+
+    /// The entry checks of one vendor as rules that can be judged; none of [`Vendor::X86`]. They are made once: rows that
+    /// are changed afterwards do not count.
+    pub fn rules(&self, vendor: Vendor) -> &Rules {
+        let slot = if vendor == Vendor::Intel { &self.rules[0] } else { &self.rules[1] };
+        slot.get_or_init(|| Rules::of(self, if vendor == Vendor::Intel { vendor } else { Vendor::Amd }))
+    }
+
+    /// The entry checks of one vendor.
+    pub fn entry_checks_of(&self, vendor: Vendor) -> impl Iterator<Item = &EntryCheck> {
+        self.entry_checks.iter().filter(move |check| self.vendor(check.module) == vendor)
     }
 
     /// The layout with this name.
