@@ -63,17 +63,18 @@ struct Tables(UnsafeCell<[CpuTables; MAX_CPUS]>);
 // SAFETY: each CPU writes its own element, once, in `init`.
 unsafe impl Sync for Tables {}
 
+// All zeros, so that the stacks take no room in the image.
 static TABLES: Tables = Tables(UnsafeCell::new(
     [const {
         CpuTables {
-            descriptors: [0, CODE_DESCRIPTOR, DATA_DESCRIPTOR, 0, 0],
+            descriptors: [0; 5],
             task_state: TaskState {
                 reserved_0: 0,
                 privilege_stacks: [0; 3],
                 reserved_1: 0,
                 interrupt_stacks: [0; 7],
                 reserved_2: [0; 5],
-                io_map: size_of::<TaskState>() as u16,
+                io_map: 0,
             },
             stacks: [const { AlignedStack([0; STACK_SIZE]) }; STACKS],
         }
@@ -100,11 +101,13 @@ pub unsafe fn init(cpu: usize) {
         *top = stack.0.as_ptr_range().end as u64;
     }
     tables.task_state.interrupt_stacks = stacks;
+    // No map.
+    tables.task_state.io_map = size_of::<TaskState>() as u16;
 
     let base = &raw const tables.task_state as u64;
     let limit = size_of::<TaskState>() as u64 - 1;
-    tables.descriptors[3] = TASK_STATE_DESCRIPTOR | limit | (base & 0xFF_FFFF) << 16 | (base >> 24 & 0xFF) << 56;
-    tables.descriptors[4] = base >> 32;
+    let task_state = TASK_STATE_DESCRIPTOR | limit | (base & 0xFF_FFFF) << 16 | (base >> 24 & 0xFF) << 56;
+    tables.descriptors = [0, CODE_DESCRIPTOR, DATA_DESCRIPTOR, task_state, base >> 32];
 
     let pointer =
         Pointer { limit: size_of_val(&tables.descriptors) as u16 - 1, base: tables.descriptors.as_ptr() as u64 };
