@@ -73,6 +73,7 @@ pub use guest::{
     events::Event,
     msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},
+    snapshot::State,
     speculation::SpeculationPolicy,
     state::VcpuConfig,
 };

@@ -11,8 +11,8 @@ use crate::svm::SvmVcpu;
 use crate::vmx::VmxVcpu;
 use crate::{
     ApicBus, ApicConfig, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
-    NestedFaultDetails, RegisterIndex, Result, SpeculationPolicy, StartState, SystemRegisters, VcpuConfig, VcpuHandle,
-    VmExit,
+    NestedFaultDetails, RegisterIndex, Result, SpeculationPolicy, StartState, State, SystemRegisters, VcpuConfig,
+    VcpuHandle, VmExit,
     guest::cpuid::CpuidPolicy,
     nested::{DirtyLog, NestedTable},
 };
@@ -203,6 +203,42 @@ impl<S: FrameSource> Vcpu<S> {
     /// As [`system`](Self::system).
     pub fn set_system(&mut self, system: &SystemRegisters) -> Result {
         each!(self, vcpu => vcpu.set_system(system))
+    }
+
+    /// The whole architectural state, of a vCPU that is bound here or not at all. The vCPU itself goes on as if it had not been
+    /// asked.
+    ///
+    /// An exit that waits for the VMM's answer ([`VmExit::IoRead`], [`VmExit::MsrRead`], [`VmExit::MmioRead`],
+    /// [`VmExit::NestedPageFault`]) is not part of it: whoever goes on from the state is asked again. What was answered, and what
+    /// needs no answer, is done in it.
+    ///
+    /// # Errors
+    /// [`Error::BadState`] while an instruction is half done: one that accesses devices several times (INS, OUTS, and most
+    /// instructions at devices in memory but plain moves), of which the VMM has answered a part. It says what to do. Also
+    /// when this CPU is not enabled, or the vCPU is bound to another.
+    pub fn save(&mut self) -> Result<State> {
+        each!(self, vcpu => vcpu.save())
+    }
+
+    /// The same, into memory that the caller has: a state takes some KiB.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    pub fn save_to(&mut self, to: &mut State) -> Result {
+        each!(self, vcpu => vcpu.save_to(to))
+    }
+
+    /// Makes the vCPU go on from a state, whichever vendor's CPU saved it. It may be bound here, or not at all, new or used.
+    ///
+    /// The time-stamp counter goes on from where it was saved, and so does the local APIC's timer: what passed between is not
+    /// noticed, unless the VMM has changed [`State::time`].
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] and [`Error::InvalidInput`] name the first thing that does not fit this CPU, or what the vCPU
+    /// offers its guest, and the vCPU is unchanged then. [`Error::BadState`] as for [`save`](Self::save), or when VMX has to
+    /// read the PDPTEs of a guest that SVM saved, and the guest's memory is not there.
+    pub fn restore(&mut self, from: &State) -> Result {
+        each!(self, vcpu => vcpu.restore(from))
     }
 
     /// The guest's time-stamp counter as it is now.

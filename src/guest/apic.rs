@@ -15,6 +15,7 @@ mod local;
 mod message;
 mod page;
 mod registers;
+mod saved;
 #[cfg(test)]
 mod tests;
 mod timer;

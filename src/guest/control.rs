@@ -32,7 +32,7 @@ pub struct Offered {
 pub struct Fault;
 
 /// The bits that CR0 has.
-const CR0_DEFINED: Cr0 = Cr0::PE
+pub(crate) const CR0_DEFINED: Cr0 = Cr0::PE
     .with(Cr0::MP)
     .with(Cr0::EM)
     .with(Cr0::TS)

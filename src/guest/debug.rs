@@ -5,7 +5,7 @@
 //! by themselves; here is what is left to the library: the breakpoints and the single step of an instruction that it has
 //! completed in the CPU's place, and what a #DB leaves in DR6 and DR7.
 
-use super::control::Fault;
+use super::{control::Fault, snapshot::DebugState};
 use crate::{
     exit::Width,
     spec::x86::registers::{BreakpointCondition, BreakpointLength, Dr6, Dr7, Rflags},
@@ -35,7 +35,7 @@ const DR7_DEFINED: Dr7 = ENABLES
 /// What a #DB reports in DR6.
 const CAUSES: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3).with(Dr6::BD).with(Dr6::BS);
 /// Which breakpoints were met.
-const MET: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3);
+pub(crate) const MET: Dr6 = Dr6::B0.with(Dr6::B1).with(Dr6::B2).with(Dr6::B3);
 
 /// What an instruction that the library completes did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) struct DebugRegisters {
     watch: Rflags,
     /// The access to a device that the current instruction makes. Kept while breakpoints are enabled.
     memory_access: Option<Access>,
+    /// That access is all that is known: the last exit was another instruction's.
+    restored: bool,
 }
 
 impl DebugRegisters {
@@ -63,8 +65,14 @@ impl DebugRegisters {
     pub(crate) const DR6_RESET: Dr6 = Dr6::RESERVED_TO_1.with(Dr6::BLD).with(Dr6::RTM);
 
     /// After reset.
-    pub(crate) const RESET: Self =
-        Self { addresses: [0; 4], dr6: Self::DR6_RESET, dr7: DR7_RESET, watch: Rflags::empty(), memory_access: None };
+    pub(crate) const RESET: Self = Self {
+        addresses: [0; 4],
+        dr6: Self::DR6_RESET,
+        dr7: DR7_RESET,
+        watch: Rflags::empty(),
+        memory_access: None,
+        restored: false,
+    };
 
     /// MOV from DR. `None` is #UD: DR4 and DR5 are DR6 and DR7 under other names unless CR4.DE is 1.
     pub(crate) fn read(&self, number: u8, debug_extensions: bool) -> Option<u64> {
@@ -158,6 +166,32 @@ impl DebugRegisters {
             & instructions
     }
 
+    /// For a [`State`](crate::State).
+    pub(crate) fn save(&self, to: &mut DebugState) {
+        let watched = self.memory_access.filter(|_| self.breakpoints_enabled()).map_or(to.watched, Into::into);
+        *to = DebugState { addresses: self.addresses, dr6: self.dr6, dr7: self.dr7, watched, ..*to };
+    }
+
+    /// Whether a guest could have left them so.
+    pub(crate) fn takes(&self, from: &DebugState) -> bool {
+        let mut other = *self;
+        let (dr6, dr7) = (from.dr6.bits(), from.dr7.bits());
+        other.write(6, dr6).is_ok()
+            && other.write(7, dr7).is_ok()
+            && other.read(6, false) == Some(dr6)
+            && other.read(7, false) == Some(dr7)
+    }
+
+    /// Takes over what was found to be possible. `completed`: the next run completes an instruction, and not the one that
+    /// exited last.
+    pub(crate) fn restore(&mut self, from: &DebugState, completed: bool) {
+        *self = Self { addresses: from.addresses, dr6: from.dr6, ..Self::RESET };
+        // It was found to be one that can be written.
+        let _ = self.write(7, from.dr7.bits());
+        self.memory_access = from.watched.access().filter(|_| self.breakpoints_enabled());
+        self.restored = completed && self.breakpoints_enabled();
+    }
+
     /// DR0 to DR3.
     pub(crate) fn addresses(&self) -> [u64; 4] {
         self.addresses
@@ -202,6 +236,7 @@ impl DebugRegisters {
     /// Why a #DB follows an instruction that the library has completed; empty if none does. `port` is the port that it used.
     pub(crate) fn causes_after(&mut self, rflags: Rflags, port: Option<Access>, debug_extensions: bool) -> Dr6 {
         let mut causes = Dr6::empty();
+        let port = port.filter(|_| !core::mem::take(&mut self.restored));
         for access in [port, self.memory_access.take()].into_iter().flatten() {
             causes |= self.matches(access, debug_extensions);
         }

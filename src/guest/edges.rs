@@ -153,6 +153,27 @@ impl Edges {
         self.speculation.control_for_vmcb()
     }
 
+    /// The guest's IA32_SPEC_CTRL.
+    pub(crate) fn control(&self) -> u64 {
+        self.speculation.read(SpeculationMsr::Control)
+    }
+
+    /// Whether the guest may have such an IA32_SPEC_CTRL.
+    pub(crate) fn takes_control(&self, value: u64) -> bool {
+        self.speculation.takes_control(value)
+    }
+
+    /// Sets it, outside of `run`, to a value that the guest may have.
+    pub(crate) fn restore_control(&mut self, value: u64) {
+        self.speculation.restore_control(value);
+        self.decide();
+    }
+
+    /// Where PKRU is in an XSAVE area.
+    pub(crate) fn pkru_offset() -> usize {
+        pkru_offset()
+    }
+
     /// The guest's RDMSR.
     pub(crate) fn read_msr(&self, register: SpeculationMsr) -> u64 {
         self.speculation.read(register)
@@ -174,15 +195,19 @@ const UNNAMED_PKRU: usize = 2688;
 /// # Safety
 /// The area must be a frame that XSAVE has written, and the CPU have protection keys.
 pub(crate) unsafe fn saved_pkru(area: *const u8) -> u32 {
-    let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, Xcr0::PKRU.bits().trailing_zeros());
-    // One emulator does not say where it is; it is where Intel's CPUs have it.
-    let offset = if place.eax == 0 { UNNAMED_PKRU } else { place.ebx as usize & 0xffc };
+    let offset = pkru_offset();
     // SAFETY: `available` has made sure that the component lies in the frame. Bit 9 of XSTATE_BV, at offset 512, is 0 when it
     // has its initial value, 0.
     unsafe {
         let present = area.add(512).cast::<u64>().read() & Xcr0::PKRU.bits() != 0;
         if present { area.add(offset).cast::<u32>().read() } else { 0 }
     }
+}
+
+fn pkru_offset() -> usize {
+    let place = raw_cpuid::native_cpuid::cpuid_count(CpuidLeaf::EXTENDED_STATE.0, Xcr0::PKRU.bits().trailing_zeros());
+    // One emulator does not say where it is; it is where Intel's CPUs have it.
+    if place.eax == 0 { UNNAMED_PKRU } else { place.ebx as usize & 0xffc }
 }
 
 /// # Safety

@@ -12,6 +12,7 @@ pub(crate) use source::{InterruptQueue, InterruptSource};
 use crate::spec::{intel::structures::InterruptionType, x86::registers::ExceptionVector};
 
 /// An event on its way to the guest.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The vector.
@@ -140,14 +141,14 @@ enum Combined {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Events {
     /// Was being delivered when an exit hit, or was raised by an emulated instruction: comes before all else.
-    first: Option<Event>,
-    nmi: bool,
+    pub(super) first: Option<Event>,
+    pub(super) nmi: bool,
     /// An external interrupt that its controller thinks delivered: it comes before those of the source.
-    acknowledged: Option<u8>,
+    pub(super) acknowledged: Option<u8>,
     /// The VMM wants to know when the guest can take an external interrupt.
-    window_requested: bool,
+    pub(super) window_requested: bool,
     /// A fault on the way to the double-fault handler.
-    shutdown: bool,
+    pub(super) shutdown: bool,
     /// Whether any of the above waits, or the source has to be asked: the one word that the run loop looks at.
     any: bool,
 }

@@ -24,6 +24,7 @@ pub mod registers;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub(crate) mod return_stack;
 pub(crate) mod segmentation;
+pub mod snapshot;
 pub(crate) mod speculation;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -11,7 +11,11 @@ mod switched;
 pub use self::policy::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub(crate) use self::switched::SwitchedMsrs;
-use super::speculation::{Features, SpeculationMsr};
+use super::{
+    snapshot::{EmulatedMsr, EmulatedMsrs},
+    speculation::{Features, SpeculationMsr},
+};
+use crate::Error;
 use crate::spec::{
     Msr, MsrAnswer, MsrRange, MsrRule,
     msr_policy::{MsrHandler, SLOTS},
@@ -215,6 +219,50 @@ impl MsrState {
         Answer::Value(0)
     }
 
+    /// The values that are kept, for a [`State`](crate::State).
+    pub(crate) fn save(&self) -> EmulatedMsrs {
+        let mut all = EmulatedMsrs::default();
+        for rule in self.kept() {
+            // There is room for more than the rules have.
+            let _ = all.set(rule.first, self.value(rule));
+        }
+        all
+    }
+
+    /// Whether such values can be kept.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a register that is not kept here and is not 0, [`Error::InvalidInput`] for a value that no
+    /// guest could have written.
+    pub(crate) fn check(&self, saved: &EmulatedMsrs) -> Result<(), Error> {
+        for EmulatedMsr { msr, value } in saved.iter() {
+            match self.kept().find(|rule| rule.first == msr) {
+                Some(rule) if (rule.value ^ value) & !rule.writable == 0 => {}
+                Some(_) => return Err(Error::InvalidInput("a saved model-specific register has bits that it has not")),
+                None if value == 0 => {}
+                None => {
+                    return Err(Error::Unsupported("a saved model-specific register that this vendor does not have"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes them over; those that are not among them are as after a reset.
+    pub(crate) fn restore(&mut self, saved: &EmulatedMsrs) {
+        let rules = self.policy.rules();
+        for rule in rules {
+            if let Some(kept) = rule.slot.and_then(|slot| self.values.get_mut(usize::from(slot))) {
+                *kept = saved.get(rule.first).unwrap_or(rule.value);
+            }
+        }
+    }
+
+    /// The rules of registers whose values are kept.
+    fn kept(&self) -> impl Iterator<Item = &'static MsrRule> {
+        self.policy.rules().iter().filter(|rule| rule.slot.is_some())
+    }
+
     /// A register that the library has no device for.
     fn unknown(&self, msr: Msr) -> Answer {
         if self.policy.unknown() == UnknownMsr::AskVmm { Answer::Ask } else { self.unless_x2apic(msr) }
@@ -235,7 +283,7 @@ fn is_x2apic(msr: Msr) -> bool {
 pub(crate) const EFER_OFFERED: Efer = Efer::SCE.with(Efer::LME).with(Efer::NXE);
 
 /// Whether a value of IA32_PAT is valid: eight memory types, of which 2, 3 and those above 7 are reserved.
-const fn pat_is_valid(value: u64) -> bool {
+pub(crate) const fn pat_is_valid(value: u64) -> bool {
     let mut entry = 0;
     while entry < 8 {
         let kind = PatMemoryType((value >> (8 * entry)) as u8);

@@ -311,6 +311,16 @@ impl Speculation {
         }
     }
 
+    /// Whether the guest may have such an IA32_SPEC_CTRL.
+    pub(crate) fn takes_control(&self, value: u64) -> bool {
+        value & !self.cpu.control.bits() == 0
+    }
+
+    /// Sets the guest's IA32_SPEC_CTRL, outside of `run`.
+    pub(crate) fn restore_control(&mut self, value: u64) {
+        self.control = SpecCtrl::from_bits(value);
+    }
+
     /// The guest's WRMSR, in `run`; false: #GP(0).
     pub(crate) fn write(&mut self, registers: &mut impl Registers, register: SpeculationMsr, value: u64) -> bool {
         match register {

@@ -5,6 +5,7 @@
 //! volume 3, "Time-Stamp Counter Adjustment"; volume 3C, "Time-Stamp Counter Offsetting and Scaling"; APM volume 2, "TSC Ratio
 //! MSR".
 
+use super::snapshot::TimeState;
 use crate::{Error, Result};
 
 /// How a vendor writes a ratio: fixed point.
@@ -29,6 +30,9 @@ impl RatioFormat {
         (ratio != 0 && ratio.checked_shr(self.bits).unwrap_or(0) == 0).then_some(ratio)
     }
 }
+
+/// How a state has it: as VMX.
+const SAVED: RatioFormat = RatioFormat { fraction: 48, bits: 64 };
 
 /// A guest's time-stamp counter.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +117,40 @@ impl Tsc {
         self.ratio = ratio;
         self.offset = value.wrapping_sub(self.scaled(now));
         Ok(())
+    }
+
+    /// For a [`State`](crate::State), when the host's counter is at `host`.
+    pub(crate) fn save(&self, host: u64) -> TimeState {
+        let ratio = self.ratio.wrapping_shl(SAVED.fraction.wrapping_sub(self.format.fraction));
+        TimeState { tsc: self.at(host), tsc_adjust: self.adjust, tsc_ratio: ratio }
+    }
+
+    /// The ratio of a saved one in this vendor's format, rounded to the nearest.
+    fn saved_ratio(&self, saved: &TimeState) -> Option<u64> {
+        self.format.ratio(saved.tsc_ratio, SAVED.one())
+    }
+
+    /// Whether the counter can go on so.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] when the format has no such ratio, [`Error::Unsupported`] when it is not 1 and the CPU has no
+    /// `scaling`.
+    pub(crate) fn check(&self, saved: &TimeState, scaling: bool) -> Result {
+        match self.saved_ratio(saved) {
+            None => Err(Error::InvalidInput("the saved ratio of the time-stamp counter is out of range")),
+            Some(ratio) if ratio != self.format.one() && !scaling => {
+                Err(Error::Unsupported("TSC scaling, which the saved vCPU has used"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Goes on from where a saved one was, when the host's counter is at `host`.
+    pub(crate) fn restore(&mut self, saved: &TimeState, host: u64) {
+        self.ratio = self.saved_ratio(saved).unwrap_or(self.format.one());
+        self.offset = saved.tsc.wrapping_sub(self.scaled(host));
+        self.adjust = saved.tsc_adjust;
+        self.left_at = host;
     }
 
     /// The vCPU leaves a CPU, whose counter is at `host`.

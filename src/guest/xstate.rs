@@ -11,8 +11,11 @@
 //! two registers that would act on host code, where they can: PKRU, if the host uses protection keys, and IA32_XSS, if the host has
 //! supervisor components (the guest has none; nothing else keeps it from saving and loading the host's with XSAVES on SVM).
 
+mod saved;
+
 use core::arch::x86_64 as intrinsics;
 
+pub(crate) use self::saved::takes_mxcsr;
 use crate::{
     Result,
     frame::{FrameSource, HostFrames, PhysFrame},
@@ -45,7 +48,7 @@ pub(crate) const SWITCHED: Xcr0 = Xcr0::X87
 
 /// MXCSR and the x87 control word after reset, as the calling convention expects them in host code.
 pub(crate) const DEFAULT_MXCSR: u32 = 0x1f80;
-const DEFAULT_FCW: u16 = 0x037f;
+pub(crate) const DEFAULT_FCW: u16 = 0x037f;
 
 /// The saved extended state of a guest, and room for the host's.
 pub(crate) struct ExtendedState<S: FrameSource = HostFrames> {
@@ -187,6 +190,18 @@ impl<S: FrameSource> ExtendedState<S> {
             intrinsics::_xrstor64(self.host.as_mut_ptr(), self.available.bits());
             write_xcr0(self.host_xcr0);
         }
+    }
+
+    /// Brings the registers of a guest that is bound to this CPU to memory. Nothing of the caller's is in vector registers then.
+    #[inline(never)]
+    pub(crate) fn put_down(&mut self) {
+        self.unload_guest();
+    }
+
+    /// Brings them back.
+    #[inline(never)]
+    pub(crate) fn take_up(&mut self) {
+        self.load_guest();
     }
 
     /// Where the PKRU of a guest with CR4.PKE set is. `bound`: the vCPU is bound to this CPU.

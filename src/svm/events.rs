@@ -201,7 +201,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// NMIs are open again when the guest has left the IRET behind.
-    fn notice_nmi_return(&mut self) {
+    pub(super) fn notice_nmi_return(&mut self) {
         if let NmiState::Returning { rip, .. } = self.nmi
             && rip != self.vmcb.rip()
         {

@@ -15,6 +15,7 @@ mod permission_maps;
 mod raw;
 mod register_access;
 mod run;
+mod save;
 mod segments;
 mod setup;
 mod state;

@@ -267,7 +267,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// The port that the last exit was about.
-    fn port_of_exit(&self) -> Option<debug::Access> {
+    pub(super) fn port_of_exit(&self) -> Option<debug::Access> {
         let Exit::Ioio(exit) = Exit::decode(self.vmcb.exitcode(), ExitInformation::of(&self.vmcb)) else { return None };
         let info = exit.exit_info1();
         Some(debug::Access::Port { port: info.port(), width: io_width(info) })

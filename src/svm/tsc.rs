@@ -69,6 +69,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
+    /// While the vCPU is bound: the CPU's ratio is to be the guest's.
+    pub(super) fn load_tsc_ratio(&self) {
+        if self.guest.cpu.is_some() && self.assists.tsc_ratio {
+            // SAFETY: as above.
+            unsafe { wrmsr(TSC_RATIO, self.guest.tsc.ratio().unwrap_or(TSC_RATIO_RESET)) };
+        }
+    }
+
     /// At unbind.
     pub(super) fn tsc_leaves(&mut self) {
         self.guest.tsc.leave(timestamp());

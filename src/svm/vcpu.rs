@@ -56,7 +56,7 @@ pub struct SvmVcpu<S: FrameSource = HostFrames> {
     pub(super) proven: bool,
     pub(super) io_map: IoMap<S>,
     pub(super) msr_map: MsrMap<S>,
-    msrs: SwitchedMsrs<{ SVM_AT_BIND.len() }>,
+    pub(super) msrs: SwitchedMsrs<{ SVM_AT_BIND.len() }>,
     pub(super) asid: Asid,
     /// Whether translations must be forgotten before the next entry.
     pub(super) forget: bool,
@@ -352,6 +352,12 @@ impl<S: FrameSource> SvmVcpu<S> {
             Some(cpu) if here == self.runs_with => Ok(cpu),
             _ => Err(self.why_not_to_run(here)),
         }
+    }
+
+    /// Whether this CPU is the one that the vCPU is bound to.
+    pub(super) fn check_bound_here(&self) -> Result {
+        let here = CpuIndex::current()?;
+        if self.guest.cpu == Some(here) { Ok(()) } else { Err(Error::BadState("the vCPU is bound to another CPU")) }
     }
 
     #[cold]

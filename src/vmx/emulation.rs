@@ -202,28 +202,48 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The guest turned PAE paging on or changed it: the CPU wants the four entries that CR3 points at. SDM volume 3,
     /// "PDPTE Registers".
     pub(super) fn load_pdptes(&mut self, vmcs: &Vmcs<'_>) -> core::result::Result<(), Option<VmExit>> {
-        let table = vmcs.read(GUEST_CR3).bits() & 0xffff_ffe0;
-        let mut entries = [PaePdpte::empty(); 4];
-        {
-            let Some(mut memory) = self.guest.memory::<VmcsCpu<'_>>() else { return Err(None) };
-            for (entry, gpa) in entries.iter_mut().zip((table..).step_by(8)) {
-                match memory.read_u64(gpa) {
-                    Ok(value) => *entry = PaePdpte::from_bits(value),
-                    Err(fault) => return Err(Some(crate::guest::emulation::nested_fault(&fault))),
-                }
-            }
-        }
-        let bits = self.cpuid.physical_bits();
-        if entries.iter().any(|entry| has_reserved_bits(*entry, bits)) {
+        let entries = self.read_pdptes(vmcs.read(GUEST_CR3).bits())?;
+        if !self.takes_pdptes(&entries) {
             self.guest.events.raise(crate::Event::general_protection());
             return Err(None);
         }
-        if let Some(witness) = vmcs.has() {
-            for (field, entry) in [GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3].into_iter().zip(entries) {
-                vmcs.write_if(field, entry, witness);
+        write_pdptes(vmcs, entries);
+        Ok(())
+    }
+
+    /// The four entries that a CR3 points at, in the guest's memory.
+    pub(super) fn read_pdptes(&self, cr3: u64) -> core::result::Result<[PaePdpte; 4], Option<VmExit>> {
+        let table = cr3 & 0xffff_ffe0;
+        let mut entries = [PaePdpte::empty(); 4];
+        let Some(mut memory) = self.guest.memory::<VmcsCpu<'_>>() else { return Err(None) };
+        for (entry, gpa) in entries.iter_mut().zip((table..).step_by(8)) {
+            match memory.read_u64(gpa) {
+                Ok(value) => *entry = PaePdpte::from_bits(value),
+                Err(fault) => return Err(Some(crate::guest::emulation::nested_fault(&fault))),
             }
         }
-        Ok(())
+        Ok(entries)
+    }
+
+    /// Whether the CPU can hold these.
+    pub(super) fn takes_pdptes(&self, entries: &[PaePdpte; 4]) -> bool {
+        let bits = self.cpuid.physical_bits();
+        !entries.iter().any(|entry| has_reserved_bits(*entry, bits))
+    }
+}
+
+/// What the CPU holds of the four entries of PAE paging, if it does.
+pub(super) fn pdptes(vmcs: &Vmcs<'_>) -> Option<[PaePdpte; 4]> {
+    let witness = vmcs.has()?;
+    Some([GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3].map(|field| vmcs.read_if(field, witness)))
+}
+
+/// Makes the CPU hold these.
+pub(super) fn write_pdptes(vmcs: &Vmcs<'_>, entries: [PaePdpte; 4]) {
+    if let Some(witness) = vmcs.has() {
+        for (field, entry) in [GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3].into_iter().zip(entries) {
+            vmcs.write_if(field, entry, witness);
+        }
     }
 }
 

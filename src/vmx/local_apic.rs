@@ -103,7 +103,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// CPUID says whether there is a local APIC.
-    fn show_local_apic(&mut self) {
+    pub(super) fn show_local_apic(&mut self) {
         if let Some(apic) = self.guest.interrupts.apic() {
             self.cpuid.show_local_apic(apic.is_enabled());
         }

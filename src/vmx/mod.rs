@@ -17,6 +17,7 @@ pub mod payload;
 mod raw;
 mod region;
 mod run;
+mod save;
 mod setup;
 mod state;
 mod task_switch;

@@ -180,7 +180,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     /// The port that the last exit was about.
-    fn port_of_exit(&self, vmcs: &Vmcs<'_>) -> Option<debug::Access> {
+    pub(super) fn port_of_exit(&self, vmcs: &Vmcs<'_>) -> Option<debug::Access> {
         let Exit::IoInstruction(exit) = Exit::decode(ExitReason(vmcs.read(EXIT_REASON).basic_reason()), vmcs) else {
             return None;
         };

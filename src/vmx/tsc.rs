@@ -47,20 +47,25 @@ impl<S: FrameSource> VmxVcpu<S> {
             return Err(Error::BadState("the vCPU is bound: the frequency of its time-stamp counter stays"));
         }
         self.with_vmcs(|vcpu, vmcs| {
-            let scaling = vmcs.has().ok_or(Error::Unsupported("TSC scaling (\"use TSC scaling\")"));
-            let allowed = scaling.as_ref().map(|_| ()).map_err(|error| *error);
+            let scaling = vmcs.allowed().secondary.contains(SecondaryControls::USE_TSC_SCALING);
+            let allowed = scaling.then_some(()).ok_or(Error::Unsupported("TSC scaling (\"use TSC scaling\")"));
             vcpu.guest.tsc.set_frequency(guest, host, timestamp(), allowed)?;
             if vcpu.guest.tsc.ratio().is_some() {
                 vcpu.cpuid.forget_frequencies();
             }
-            vcpu.write_tsc_offset(vmcs);
-            let ratio = vcpu.guest.tsc.ratio();
-            vcpu.set_secondary(vmcs, SecondaryControls::USE_TSC_SCALING, ratio.is_some());
-            if let Ok(witness) = scaling {
-                vmcs.write_if(TSC_MULTIPLIER, ratio.unwrap_or(RATIO.one()), witness);
-            }
+            vcpu.write_tsc_ratio(vmcs);
             Ok(())
         })
+    }
+
+    /// Tells the CPU the offset and the ratio.
+    pub(super) fn write_tsc_ratio(&mut self, vmcs: &Vmcs<'_>) {
+        self.write_tsc_offset(vmcs);
+        let ratio = self.guest.tsc.ratio();
+        self.set_secondary(vmcs, SecondaryControls::USE_TSC_SCALING, ratio.is_some());
+        if let Some(witness) = vmcs.has() {
+            vmcs.write_if(TSC_MULTIPLIER, ratio.unwrap_or(RATIO.one()), witness);
+        }
     }
 
     pub(super) fn write_tsc_offset(&mut self, vmcs: &Vmcs<'_>) {

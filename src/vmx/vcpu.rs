@@ -65,7 +65,7 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     /// Whether translations that were derived from the nested page table must be forgotten before the next entry.
     pub(super) forget_nested: bool,
     pub(super) host: HostState,
-    msrs: SwitchedMsrs<{ VMX_AT_BIND.len() }>,
+    pub(super) msrs: SwitchedMsrs<{ VMX_AT_BIND.len() }>,
     /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
     _not_sync: PhantomData<core::cell::Cell<()>>,
 }

@@ -129,6 +129,18 @@ impl<S: FrameSource> RegisterPage<S> {
         })
     }
 
+    /// All of a set, as its eight registers.
+    pub(super) fn parts(&self, set: VectorSet) -> [u32; PARTS as usize] {
+        [0, 1, 2, 3, 4, 5, 6, 7].map(|part| self.read(set.part(part)))
+    }
+
+    /// Sets all of a set.
+    pub(super) fn set_parts(&mut self, set: VectorSet, parts: &[u32; PARTS as usize]) {
+        for (index, part) in (0..PARTS).zip(parts) {
+            self.write(set.part(index), *part);
+        }
+    }
+
     /// The highest vector of a set.
     pub(super) fn highest(&self, set: VectorSet) -> Option<u8> {
         (0..PARTS).rev().find_map(|part| {

@@ -33,6 +33,17 @@ pub(super) const LVT: [ApicRegister; 6] = [
     ApicRegister::LVT_ERROR,
 ];
 
+/// The bits of the error status register.
+pub(super) const ERRORS: u32 = ErrorStatus::SEND_CHECKSUM
+    .with(ErrorStatus::RECEIVE_CHECKSUM)
+    .with(ErrorStatus::SEND_ACCEPT)
+    .with(ErrorStatus::RECEIVE_ACCEPT)
+    .with(ErrorStatus::REDIRECTABLE_IPI)
+    .with(ErrorStatus::SEND_ILLEGAL_VECTOR)
+    .with(ErrorStatus::RECEIVE_ILLEGAL_VECTOR)
+    .with(ErrorStatus::ILLEGAL_REGISTER_ADDRESS)
+    .bits();
+
 /// The mask bit, which is the same in all of them.
 pub(super) const MASKED: u32 = LvtTimer::MASKED.bits();
 const _: () = assert!(MASKED == LvtLint::MASKED.bits() && MASKED == LvtError::MASKED.bits());
@@ -129,6 +140,15 @@ impl<S: FrameSource> LocalApic<S> {
             other if LVT.contains(&other) => LvtTimer::SEND_PENDING.bits(),
             _ => 0,
         }
+    }
+
+    /// Whether a register may hold this.
+    pub(super) fn can_hold(&self, register: ApicRegister, value: u32) -> bool {
+        let bits = match register {
+            ApicRegister::ERROR_STATUS => ERRORS,
+            _ => self.writable(register) | Self::ignored(register),
+        };
+        value & !bits == 0
     }
 
     /// A read of the page, at this offset. What is not a register reads as 0.

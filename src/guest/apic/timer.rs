@@ -33,9 +33,9 @@ impl Moment {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timer {
     /// The host's time when the count reaches 0, if it counts.
-    expiry: Option<u64>,
+    pub(super) expiry: Option<u64>,
     /// IA32_TSC_DEADLINE; 0: not armed.
-    deadline: u64,
+    pub(super) deadline: u64,
 }
 
 impl<S: FrameSource> LocalApic<S> {

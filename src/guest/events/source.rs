@@ -29,7 +29,7 @@ pub(crate) trait InterruptSource {
 /// business.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct InterruptQueue {
-    requests: [u64; 4],
+    pub(in crate::guest) requests: [u64; 4],
     /// CR8: interrupts of this priority class and below wait. 0 lets all of them through, those of class 0 too, which only
     /// other interrupt controllers than the local APIC send.
     task_priority: u8,

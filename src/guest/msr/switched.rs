@@ -32,6 +32,19 @@ impl<const N: usize> SwitchedMsrs<N> {
         Self::exchange(self.msrs, self.rdtscp, &mut self.guest, &self.host);
     }
 
+    /// The guest's value of one, while it is not in the CPU; `None`: it is none of them.
+    pub(crate) fn get(&self, msr: Msr) -> Option<u64> {
+        self.msrs.iter().zip(self.guest).find(|((known, _), _)| *known == msr).map(|(_, value)| value)
+    }
+
+    /// Sets it, to a value that WRMSR takes.
+    pub(crate) fn set(&mut self, msr: Msr, value: u64) {
+        let place = self.msrs.iter().zip(&mut self.guest).find(|((known, _), _)| *known == msr);
+        if let Some((_, place)) = place {
+            *place = value;
+        }
+    }
+
     fn exchange(msrs: &[(Msr, Option<MsrFeature>); N], rdtscp: bool, to_save: &mut [u64; N], to_load: &[u64; N]) {
         for (((msr, needs), save), load) in msrs.iter().zip(to_save).zip(to_load) {
             let is_there = match needs {
