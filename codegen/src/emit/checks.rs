@@ -390,8 +390,11 @@ impl Writer<'_> {
                 let function = ident(if op == Binary::Left { "shift_left" } else { "shift_right" });
                 quote! { #function(#a, #b) }
             }
-            Binary::Add => quote! { u64::wrapping_add(#a, #b) },
-            Binary::Subtract => quote! { u64::wrapping_sub(#a, #b) },
+            Binary::Add | Binary::Subtract => {
+                let (a, b) = (self.value(left), self.value(right));
+                let function = ident(if op == Binary::Add { "wrapping_add" } else { "wrapping_sub" });
+                quote! { u64::#function(#a, #b) }
+            }
             Binary::Equal => quote! { (#a == #b) },
             Binary::Unequal => quote! { (#a != #b) },
             // `<` is what generics start with, for who prints tokens.

@@ -1,0 +1,115 @@
+//! What was read of a log: dumps, each with its values.
+
+use std::collections::BTreeMap;
+
+use crate::model::Vendor;
+
+use super::Capabilities;
+
+/// Who printed a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `x86_vcpu`
+    Own,
+    /// Linux: `dump_vmcs()`, `dump_vmcb()`.
+    Kvm,
+    /// Xen.
+    Xen,
+    /// Lines with names and values.
+    Plain,
+}
+
+impl Source {
+    /// In a sentence: "a dump of …".
+    pub fn name(self) -> &'static str {
+        match self {
+            Source::Own => "x86_vcpu",
+            Source::Kvm => "KVM",
+            Source::Xen => "Xen",
+            Source::Plain => "lines of names and values",
+        }
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Bits that nobody printed are 0.
+    pub value: u64,
+    /// The bits that were printed.
+    pub known: u64,
+    /// The line of the first of them, counted from 1.
+    pub line: usize,
+    /// What the program said of it: `autoload`.
+    pub remark: Option<String>,
+}
+
+/// Something about a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Counted from 1.
+    pub line: usize,
+    /// The line, or what is wrong with it.
+    pub text: String,
+}
+
+/// A VMCS or a VMCB, as far as it was printed.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    /// Who printed it.
+    pub source: Source,
+    /// Intel for a VMCS, AMD for a VMCB; nothing when its names do not tell.
+    pub vendor: Option<Vendor>,
+    /// The first and the last line that is of it.
+    pub lines: (usize, usize),
+    /// What the log says of it: which vCPU, which CPU.
+    pub about: Vec<String>,
+    /// By the names that rules use: `GUEST_RIP`, `save.RIP`.
+    pub values: BTreeMap<String, Value>,
+    /// What it says of the CPU.
+    pub capabilities: Capabilities,
+    /// What the log says of the entry that failed, with its line: an exit reason, an exit code or a VM-instruction error.
+    pub failure: Option<(usize, u64)>,
+    /// Lines that mean nothing known.
+    pub unknown: Vec<Note>,
+    /// Values that do not fit, or contradict others.
+    pub problems: Vec<Note>,
+}
+
+impl Dump {
+    pub(super) fn new(source: Source, vendor: Option<Vendor>, line: usize) -> Self {
+        Dump {
+            source,
+            vendor,
+            lines: (line, line),
+            about: Vec::new(),
+            values: BTreeMap::new(),
+            capabilities: Capabilities::default(),
+            failure: None,
+            unknown: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// The value of a field, if it was printed.
+    pub fn value(&self, name: &str) -> Option<u64> {
+        self.values.get(name).map(|value| value.value)
+    }
+
+    pub(super) fn problem(&mut self, line: usize, text: impl Into<String>) {
+        self.problems.push(Note { line, text: text.into() });
+    }
+}
+
+/// What a file holds.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    /// In their order.
+    pub dumps: Vec<Dump>,
+    /// What it says of the CPU outside of dumps.
+    pub capabilities: Capabilities,
+    /// How many lines are outside of all dumps, and were not looked at.
+    pub outside: usize,
+    /// Lines of a file without dumps that mean nothing known.
+    pub unknown: Vec<Note>,
+}
