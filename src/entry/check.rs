@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::context::low;
 use super::{Context, EntryCapabilities, EntryState, Violation};
 
 /// When a processor checks a rule, and thus how an entry fails that breaks it.
@@ -64,6 +65,13 @@ pub struct EntryField {
     pub number: u32,
     /// Its size.
     pub bytes: u32,
+}
+
+impl EntryField {
+    /// Its value, without bits that it has not.
+    fn of(self, state: &dyn EntryState) -> Option<u64> {
+        state.field(self.number, self.bytes).map(|value| low(value, self.bytes))
+    }
 }
 
 /// A rule that a processor checks before it enters a guest.
@@ -191,7 +199,7 @@ impl EntryCheck {
                 let shown = shows(context);
                 context.known(shown)
             });
-            let value = state.field(self.field.number, self.field.bytes);
+            let value = self.field.of(state);
             Some(Violation { check: self, value, shown, entry })
         };
         match self.count(state) {
@@ -205,14 +213,14 @@ impl EntryCheck {
     /// How many entries are looked at, if it looks at entries and the number is known.
     fn count(&self, state: &dyn EntryState) -> Option<Option<u32>> {
         let (count, _) = self.entries?;
-        let count = state.field(count.number, count.bytes);
+        let count = count.of(state);
         Some(count.map(|count| count.min(ENTRIES) as u32))
     }
 
     /// The address of an entry of 16 bytes.
     fn entry(&self, state: &dyn EntryState, index: u32) -> Option<u64> {
         let (_, address) = self.entries?;
-        let address = state.field(address.number, address.bytes)?;
+        let address = address.of(state)?;
         Some(address.wrapping_add(u64::from(index) << 4))
     }
 }

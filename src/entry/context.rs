@@ -87,7 +87,7 @@ impl<'a> Context<'a> {
 }
 
 /// The lowest bytes.
-fn low(value: u64, bytes: u32) -> u64 {
+pub(super) fn low(value: u64, bytes: u32) -> u64 {
     match bytes {
         0..8 => value & !(u64::MAX << (bytes * 8)),
         _ => value,

@@ -63,6 +63,11 @@ const ENTRY: u64 = 16;
 
 /// What each rule of a vendor says; of a rule for the entries of an MSR area, once per entry.
 pub fn judge<'r>(rules: &'r Rules, state: &dyn State) -> Vec<Judgement<'r>> {
+    judge_some(rules, &rules.rules, state)
+}
+
+/// What some rules say, whose definitions are in `rules`.
+pub fn judge_some<'r>(rules: &Rules, some: &'r [Rule], state: &dyn State) -> Vec<Judgement<'r>> {
     let evaluation = Evaluation {
         rules,
         state,
@@ -70,22 +75,24 @@ pub fn judge<'r>(rules: &'r Rules, state: &dyn State) -> Vec<Judgement<'r>> {
         entry: Cell::new(None),
     };
     let mut all = Vec::new();
-    for rule in &rules.rules {
+    for rule in some {
         let mut say = |verdict| all.push(Judgement { rule, verdict });
         let Some((count, address)) = &rule.entries else {
             say(evaluation.rule(rule, None));
             continue;
         };
-        match (evaluation.read(count), evaluation.read(address)) {
-            (Ok(0), _) => say(Verdict::Silent),
-            (Ok(count), Ok(address)) => {
-                for index in 0..count.min(ENTRIES) {
-                    evaluation.entry.set(Some(address.wrapping_add(index * ENTRY)));
+        // The address counts for nothing in an area without entries.
+        match evaluation.read(count).map(|count| count.min(ENTRIES)) {
+            Ok(0) => say(Verdict::Silent),
+            Ok(count) => {
+                let address = evaluation.read(address).ok();
+                for index in 0..count {
+                    evaluation.entry.set(address.map(|address| address.wrapping_add(index * ENTRY)));
                     say(evaluation.rule(rule, u32::try_from(index).ok()));
                 }
                 evaluation.entry.set(None);
             }
-            (Err(name), _) | (_, Err(name)) => say(Verdict::Unknown(name)),
+            Err(name) => say(Verdict::Unknown(name)),
         }
     }
     all

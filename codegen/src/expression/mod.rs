@@ -17,7 +17,7 @@ mod syntax;
 mod template;
 mod typed;
 
-pub use evaluate::{Judgement, State, Verdict, judge, violations};
+pub use evaluate::{Judgement, State, Verdict, judge, judge_some, violations};
 pub use rules::{Definition, Rule, Rules};
 pub use typed::{Binary, Capability, EntryPart, Expr, Place, Register};
 

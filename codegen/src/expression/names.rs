@@ -208,7 +208,10 @@ impl<'s> Resolver<'_, 's> {
                 // Its own mistake has been told.
                 return Err(Problem::new(name.range.clone(), ""));
             };
-            return Ok(Value::new(Expr::Define(known.index), ty.clone()));
+            return Ok(match known.constant {
+                Some(number) => Value::constant(number, None),
+                None => Value::new(Expr::Define(known.index), ty.clone()),
+            });
         }
         if let Some(span) = self.later.get(&name.text) {
             let problem = Problem::new(name.range.clone(), format!("`{}` is defined later", name.text));

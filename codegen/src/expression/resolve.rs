@@ -40,7 +40,7 @@ impl Value {
         Value { expr, ty, constant: None, range: 0..0 }
     }
 
-    fn constant(number: u64, of: Option<String>) -> Self {
+    pub fn constant(number: u64, of: Option<String>) -> Self {
         let ty = Ty::Number { width: (64 - number.leading_zeros()).max(1), of };
         Value { expr: Expr::Number(number), ty, constant: Some(number), range: 0..0 }
     }
@@ -56,6 +56,8 @@ pub(super) struct Known {
     pub index: usize,
     /// Nothing if it has a mistake.
     pub ty: Option<Ty>,
+    /// The number, if it is always the same.
+    pub constant: Option<u64>,
 }
 
 /// What an expression may name.

@@ -270,16 +270,17 @@ impl<'s> Reader<'_, 's> {
             let message = format!("more than {LONGEST_CHAIN} definitions stand behind one another here");
             self.rules.problems.push(Diagnostic::new(row.name.span, message));
         }
-        if let Expr::Bool(_) | Expr::Number(_) = expr
-            && ty.is_some()
-            && !matches!(expr, Expr::Number(_))
-        {
+        if matches!(expr, Expr::Bool(_)) && ty.is_some() {
             self.problem(&text, Problem::new(0..text.text.len(), "this is the same whatever the state is"));
         }
         // Of two with one name the first counts; another lint tells of it.
         let ty = ty.filter(|_| chain <= LONGEST_CHAIN);
         let is_condition = !matches!(ty, Some(Ty::Number { .. }));
-        self.known.entry(name.text.clone()).or_insert(Known { index: place, ty });
+        let constant = match expr {
+            Expr::Number(number) => Some(number),
+            _ => None,
+        };
+        self.known.entry(name.text.clone()).or_insert(Known { index: place, ty, constant });
         let expr = if chain > LONGEST_CHAIN { Expr::Bool(false) } else { expr };
         let text = squeezed(&text.text);
         self.rules.definitions.push(Definition {
