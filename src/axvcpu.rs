@@ -237,7 +237,7 @@ impl Adapter {
             VmExit::Shutdown => AxVCpuExitReason::SystemDown,
             VmExit::EntryFailure(failure) => {
                 self.last_entry_failure = Some(failure);
-                let code = if failure.code != 0 { failure.code } else { failure.instruction_error.into() };
+                let code = if failure.code() != 0 { failure.code() } else { failure.instruction_error().into() };
                 AxVCpuExitReason::FailEntry { hardware_entry_failure_reason: code }
             }
             VmExit::NestedMisconfiguration(what) => {

@@ -1,5 +1,13 @@
 //! What the guest did that the VMM has to answer: the same words for VMX and SVM.
 
+#[cfg(feature = "doctor")]
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
+mod diagnosis;
+#[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
+mod entry_failure;
+
+pub use entry_failure::EntryFailure;
+
 use crate::{
     guest::{apic::ApicMessage, registers::RegisterIndex},
     nested::{Misconfiguration, Permissions},
@@ -82,17 +90,6 @@ pub struct NestedFaultDetails {
     pub guest_executable: Option<bool>,
     /// The nested page table let the page be read, written and executed. VMX.
     pub permissions: Option<Permissions>,
-}
-
-/// Why a VM entry did not happen. The guest did not run, and its state is as it was set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntryFailure {
-    /// VMX: the whole exit-reason word (bit 31 set), or 0 when the instruction itself failed. SVM: the exit code.
-    pub code: u64,
-    /// VMX: the exit qualification. SVM: EXITINFO1.
-    pub qualification: u64,
-    /// VMX: the VM-instruction error when VMLAUNCH or VMRESUME failed before it loaded guest state, else 0.
-    pub instruction_error: u32,
 }
 
 /// An exit for which the library knows no answer. The guest has not been advanced.

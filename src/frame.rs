@@ -132,6 +132,22 @@ impl<S: FrameSource> PhysFrame<S> {
         self.virt
     }
 
+    /// What is at this physical address, if it is in the frame: so many bytes, 8 at most.
+    #[cfg_attr(not(feature = "vmx"), allow(dead_code, reason = "used by the other vendor"))]
+    pub(crate) fn peek(&self, address: u64, bytes: u32) -> Option<u64> {
+        let start = address.checked_sub(self.address())? as usize;
+        let bytes = (bytes as usize).min(8);
+        if start > PAGE_SIZE_4K - bytes {
+            return None;
+        }
+        let mut value = [0; 8];
+        for (offset, byte) in value.iter_mut().enumerate().take(bytes) {
+            // SAFETY: inside the frame, which is readable as long as this value lives. Hardware may write it meanwhile.
+            *byte = unsafe { self.virt.as_ptr().add(start + offset).read_volatile() };
+        }
+        Some(u64::from_le_bytes(value))
+    }
+
     /// Fills it with one byte.
     pub fn fill(&mut self, byte: u8) {
         // SAFETY: the source promised 4096 writable bytes that nobody else uses, and `&mut self` excludes other users of

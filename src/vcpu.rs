@@ -5,6 +5,8 @@ use memory_addr::PhysAddr;
 
 #[cfg(feature = "statistics")]
 use crate::ExitStatistics;
+#[cfg(feature = "doctor")]
+use crate::entry::Violations;
 #[cfg(feature = "amd")]
 use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
@@ -346,6 +348,28 @@ impl<S: FrameSource> Vcpu<S> {
     /// [`Error::BadState`] when the vCPU is not bound to this CPU.
     pub fn run(&mut self) -> Result<VmExit> {
         each!(self, vcpu => vcpu.run())
+    }
+
+    /// Which rules of the manual for VM entries the state breaks that the vCPU would be entered with, in the order in which the CPU
+    /// checks them. Some have no consequence, or one that the manual leaves open:
+    /// [`severity`](crate::entry::EntryCheck::severity).
+    ///
+    /// It is the state as it is now: what the next [`run`](Self::run) writes before it enters, such as an event that it injects,
+    /// is not there yet, and after a failed entry no longer.
+    ///
+    /// # Errors
+    /// VMX: [`Error::BadState`] when the vCPU is not bound to this CPU.
+    #[cfg(feature = "doctor")]
+    pub fn check_entry(&self) -> Result<Violations<'_>> {
+        each!(self, vcpu => vcpu.check_entry())
+    }
+
+    /// Checks the state before each entry, from now on or no longer: one that breaks a rule of the manual is not entered, and
+    /// [`run`](Self::run) comes back with [`VmExit::EntryFailure`] and what the CPU would have said. An entry takes several
+    /// hundred times as long then; it costs nothing when off.
+    #[cfg(feature = "doctor")]
+    pub fn set_strict_entry(&mut self, strict: bool) {
+        each!(self, vcpu => vcpu.set_strict_entry(strict));
     }
 
     /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].

@@ -90,9 +90,13 @@ fn a_nested_page_fault_has_the_flags_of_the_access() {
 #[test]
 fn a_failed_entry_has_a_code_and_its_details_stay() {
     // VMX: the exit reason with its flag, or the error of VMLAUNCH; SVM: VMEXIT_INVALID.
-    for (code, error, told_code) in [(0x8000_0021, 0, 0x8000_0021), (0, 7, 7), (u64::MAX, 0, u64::MAX)] {
+    for (failure, told_code) in [
+        (EntryFailure::exit(0x8000_0021, 3), 0x8000_0021),
+        (EntryFailure::instruction(7), 7),
+        (EntryFailure::svm(u64::MAX), u64::MAX),
+        (EntryFailure::svm(u32::MAX.into()), u32::MAX.into()),
+    ] {
         let mut adapter = Adapter::default();
-        let failure = EntryFailure { code, qualification: 3, instruction_error: error };
         let exit = told(&mut adapter, VmExit::EntryFailure(failure));
         let AxVCpuExitReason::FailEntry { hardware_entry_failure_reason } = exit else { panic!("{exit:?}") };
         assert_eq!(hardware_entry_failure_reason, told_code);

@@ -162,16 +162,23 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// save area after a refusal differs.
     #[cold]
     pub(super) fn entry_failed(&mut self, injected: Option<Event>) -> Outcome {
-        let failure =
-            EntryFailure { code: self.vmcb.exitcode().0, qualification: self.vmcb.exitinfo1(), instruction_error: 0 };
+        let failure = EntryFailure::svm(self.vmcb.exitcode().0);
         if !self.proven {
             let before = &self.backup;
             self.vmcb.copy_from(before);
         }
+        self.give_up_asid();
+        self.entry_refused(failure, injected)
+    }
+
+    /// The guest was not entered, and the VMCB is what was to be entered. What was to be injected stays pending.
+    #[cold]
+    pub(super) fn entry_refused(&mut self, failure: EntryFailure, injected: Option<Event>) -> Outcome {
+        // The check looks at the event, too.
+        let failure = self.explain_failure(failure);
         self.vmcb.set_eventinj(crate::spec::amd::exit_info::EventInfo::empty());
         self.vmcb.mark_all_dirty();
         self.proven = false;
-        self.give_up_asid();
         if let Some(event) = injected {
             self.guest.events.undo(event);
         }

@@ -5,6 +5,7 @@ mod capabilities;
 mod code_page;
 mod cpu;
 mod emulation;
+mod entry;
 mod events;
 mod exits;
 mod instructions;

@@ -17,7 +17,7 @@ fn place(offset: u32, bytes: u32) -> Result<(usize, usize)> {
     }
 }
 
-fn read<S: FrameSource>(vmcb: &VmcbFrame<S>, offset: u32, bytes: u32) -> Result<u64> {
+pub(super) fn read<S: FrameSource>(vmcb: &VmcbFrame<S>, offset: u32, bytes: u32) -> Result<u64> {
     let (offset, bytes) = place(offset, bytes)?;
     let mut value = [0; 8];
     value.iter_mut().zip(vmcb.bytes().iter().skip(offset)).take(bytes).for_each(|(to, from)| *to = *from);

@@ -172,6 +172,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         if self.forget {
             self.forget_translations();
         }
+        if let Some(failure) = self.foresee_failure() {
+            self.guest.statistics.left_to_vmm();
+            return self.entry_refused(failure, injected);
+        }
         if !self.proven {
             let now = &self.vmcb;
             self.backup.copy_from(now);
@@ -192,7 +196,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.proven = true;
         self.vmcb.set_tlb_control(TlbControl::DO_NOTHING);
         self.vmcb.mark_all_clean();
-        if fills_return_stack {
+        if fills_return_stack || self.is_strict() {
             self.vmcb.mark_dirty(EVERY_ENTRY);
         }
         self.guest.registers.rax = self.vmcb.rax();

@@ -52,6 +52,9 @@ pub struct SvmVcpu<S: FrameSource = HostFrames> {
     pub(super) host_area: VmcbFrame<S>,
     /// The VMCB before the first entry with a new state: a CPU that refuses it may overwrite it.
     pub(super) backup: VmcbFrame<S>,
+    /// Whether the state is checked before each entry.
+    #[cfg(feature = "doctor")]
+    pub(super) strict: bool,
     /// Whether the CPU has accepted the state that was set last.
     pub(super) proven: bool,
     pub(super) io_map: IoMap<S>,
@@ -107,6 +110,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             exit: VmExit::Interrupted,
             host_area: VmcbFrame::new()?,
             backup: VmcbFrame::new()?,
+            #[cfg(feature = "doctor")]
+            strict: false,
             proven: false,
             io_map: permission_maps::io_map()?,
             msr_map,

@@ -5,6 +5,7 @@ mod capabilities;
 mod controls;
 mod cpu;
 mod emulation;
+mod entry;
 mod events;
 mod exits;
 mod fail;

@@ -4,7 +4,9 @@
 
 use memory_addr::MemoryAddr;
 
-use super::{capabilities::Capabilities, instructions, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu};
+use super::{
+    capabilities::Capabilities, entry::BeforeEntry, instructions, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu,
+};
 use crate::{
     Error, Result,
     exit::{NestedFaultDetails, VmExit},
@@ -94,7 +96,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let root = root.as_usize() as u64;
         self.guest.nested_root = Some(root);
         self.guest.nested_flags = flags;
-        self.forget_nested = true;
+        self.before_entry.insert(BeforeEntry::FORGET_NESTED);
         let eptp = self.ept_pointer(root);
         self.with_vmcs(|_, vmcs| {
             let witness = vmcs.has().ok_or(Error::Unsupported("extended page tables (EPT)"))?;
@@ -112,7 +114,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// Tells that entries of the nested page table were removed or lost permissions: before the next entry the CPU forgets
     /// what it derived from them. Adding entries needs no call.
     pub fn forget_nested_translations(&mut self) {
-        self.forget_nested = true;
+        self.before_entry.insert(BeforeEntry::FORGET_NESTED);
     }
 
     /// Translations that an earlier stay, or an earlier owner of the VPID, left on this CPU, or that changes of the guest's
@@ -130,8 +132,6 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// Forgets what the CPU derived from the nested page table. The result is the VM-instruction error of a failure, after which the
     /// guest must not be entered.
-    #[cold]
-    #[inline(never)]
     pub(super) fn forget_nested_now(&mut self) -> Option<u32> {
         if let Some(root) = self.guest.nested_root {
             let kind = if self.capabilities.ept_vpid.contains(EptVpidCap::INVEPT_SINGLE_CONTEXT) {
@@ -146,7 +146,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 Err(_) => return Some(0),
             }
         }
-        self.forget_nested = false;
+        self.before_entry.remove(BeforeEntry::FORGET_NESTED);
         None
     }
 
@@ -158,7 +158,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         if let Some(request) = forget {
             self.tell_modifications(vmcs);
             // The guest is not entered before, whatever comes.
-            self.forget_nested = true;
+            self.before_entry.insert(BeforeEntry::FORGET_NESTED);
             self.guest.handle.forgotten(request);
         }
         exit

@@ -1,19 +1,19 @@
 //! VMCS fields by their encodings, for a VMM that looks at, or tries, what the library has no method for.
 
 use super::{
+    entry::field_info,
     loaded::{Backend, Vmcs},
     vcpu::VmxVcpu,
 };
 use crate::{
     Error, Result,
     frame::FrameSource,
-    spec::{FieldInfo, Width, intel::vmcs::FIELDS},
+    spec::{FieldInfo, Width},
 };
 
 /// What is known of the field, if this CPU has it.
 fn field(vmcs: &Vmcs<'_>, encoding: u32) -> Result<&'static FieldInfo> {
-    let field = FIELDS.iter().find(|field| field.encoding() == encoding);
-    let field = field.ok_or(Error::InvalidInput("no VMCS field has this encoding"))?;
+    let field = field_info(encoding).ok_or(Error::InvalidInput("no VMCS field has this encoding"))?;
     if field.exists(vmcs.allowed()) { Ok(field) } else { Err(Error::Unsupported("this VMCS field")) }
 }
 
@@ -39,7 +39,7 @@ fn write(vmcs: &Vmcs<'_>, encoding: u32, value: u64) -> Result {
 }
 
 impl<S: FrameSource> VmxVcpu<S> {
-    /// The value of a VMCS field, by its encoding as [`FIELDS`] has it. Encodings of the upper halves of 64-bit fields are not
+    /// The value of a VMCS field, by its encoding as [`FIELDS`](crate::spec::intel::vmcs::FIELDS) has it. Encodings of the upper halves of 64-bit fields are not
     /// among those.
     ///
     /// The VMCS holds the guest's state as the CPU has it, and not all of it: [`registers`](Self::registers) are kept
@@ -52,7 +52,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.with_vmcs(|_, vmcs| read(vmcs, encoding))
     }
 
-    /// Writes a VMCS field, by its encoding as [`FIELDS`] has it.
+    /// Writes a VMCS field, by its encoding as [`FIELDS`](crate::spec::intel::vmcs::FIELDS) has it.
     ///
     /// The library does not learn of it. It writes fields itself when it has a reason, and what it remembers of them, it does
     /// not read again; so the value stays in the field until then:

@@ -81,10 +81,10 @@ impl<S: FrameSource> VmxVcpu<S> {
                 self.exit = if self.guest.events.is_shutdown() { VmExit::Shutdown } else { VmExit::InterruptWindow };
                 return;
             }
-            if self.forget_nested
-                && let Some(error) = self.forget_nested_now()
+            if self.before_entry.any()
+                && let Some(failure) = self.prepare_entry()
             {
-                return self.entry_failed(vmcs, 0, error, 0);
+                return self.entry_failed(vmcs, failure);
             }
             self.skipped = false;
             self.guest.statistics.enter_guest();
@@ -94,7 +94,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             let entered =
                 unsafe { world_switch::enter(&raw mut self.guest.registers, self.launched, &raw mut self.context) };
             if !entered {
-                self.entry_failed(vmcs, 0, super::instructions::instruction_error(), 0);
+                self.entry_failed(vmcs, EntryFailure::instruction(super::instructions::instruction_error()));
                 return;
             }
             let reason = vmcs.read(EXIT_REASON);
@@ -110,7 +110,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
                 self.guest.statistics.left_to_vmm();
-                self.entry_failed(vmcs, reason.bits(), 0, qualification);
+                self.entry_failed(vmcs, EntryFailure::exit(reason.bits(), qualification));
                 return;
             }
             self.launched = true;
@@ -198,9 +198,11 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest did not run. What was to be injected stays pending.
     #[cold]
-    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, reason: u32, error: u32, qualification: u64) {
+    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, failure: EntryFailure) {
+        // The check looks at the event, too.
+        let failure = self.explain_failure(failure);
         self.take_back_injected(vmcs);
-        self.exit = VmExit::EntryFailure(EntryFailure { code: reason.into(), qualification, instruction_error: error });
+        self.exit = VmExit::EntryFailure(failure);
     }
 
     /// A general-purpose register of the guest, RSP included.

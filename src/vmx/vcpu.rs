@@ -3,8 +3,8 @@
 use core::{marker::PhantomData, mem::ManuallyDrop};
 
 use super::{
-    apic_virtualization::ApicHardware, capabilities::Capabilities, instructions, io_bitmaps::IoBitmaps, loaded::Vmcs,
-    region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
+    apic_virtualization::ApicHardware, capabilities::Capabilities, entry::BeforeEntry, instructions,
+    io_bitmaps::IoBitmaps, loaded::Vmcs, region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
 };
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
@@ -62,8 +62,8 @@ pub struct VmxVcpu<S: FrameSource = HostFrames> {
     initialized: bool,
     /// The CPU whose translations carry this vCPU's VPID.
     pub(super) last_cpu: Option<CpuIndex>,
-    /// Whether translations that were derived from the nested page table must be forgotten before the next entry.
-    pub(super) forget_nested: bool,
+    /// What is to be done before the next entry.
+    pub(super) before_entry: BeforeEntry,
     pub(super) host: HostState,
     pub(super) msrs: SwitchedMsrs<{ VMX_AT_BIND.len() }>,
     /// A bound vCPU belongs to its CPU; one value must not be used from two threads at a time.
@@ -134,7 +134,7 @@ impl<S: FrameSource> VmxVcpu<S> {
             exit: VmExit::Nothing,
             initialized: false,
             last_cpu: None,
-            forget_nested: false,
+            before_entry: BeforeEntry::NOTHING,
             host: HostState::default(),
             msrs: SwitchedMsrs::new(&VMX_AT_BIND, rdtscp),
             _not_sync: PhantomData,
@@ -362,7 +362,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.tsc_arrives(&vmcs);
         if self.last_cpu != Some(cpu) {
             self.forget_tagged()?;
-            self.forget_nested = true;
+            self.before_entry.insert(BeforeEntry::FORGET_NESTED);
             self.last_cpu = Some(cpu);
         }
         Ok(())
@@ -397,6 +397,11 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.cancel_host_timer();
         self.host.saved.restore();
         Ok(())
+    }
+
+    /// The physical address of the VMCS.
+    pub(super) fn region_address(&self) -> u64 {
+        self.region.address()
     }
 
     /// A handle to the VMCS, which must be current here.

@@ -93,14 +93,14 @@ impl Show<'_> {
                 println!("  {scenario:>9} | {text}");
             }
         })?;
-        let problem = self.problem(scenario, &ended);
+        let problem = self.problem(scenario, machine, &ended);
         if let Some(problem) = &problem {
             println!("  {scenario:>9} : {problem}\n{}", ended.log);
         }
         Ok(problem.is_none())
     }
 
-    fn problem(&self, scenario: &str, ended: &emulator::Ended) -> Option<String> {
+    fn problem(&self, scenario: &str, machine: &Machine, ended: &emulator::Ended) -> Option<String> {
         if ended.status != Status::Finished {
             return Some(format!("{:?}", ended.status));
         }
@@ -109,7 +109,8 @@ impl Show<'_> {
             None => Some("the image says nothing of it".into()),
             Some(said) if said.verdict != Verdict::Ok => Some(said.verdict.to_string()),
             Some(said) => {
-                self.transcripts.get(scenario).and_then(|expected| transcript::difference(expected, &said.guest))
+                let expected = self.transcripts.get(scenario)?;
+                transcript::difference(&transcript::of_vendor(expected, machine.vendor), &said.guest)
             }
         }
     }

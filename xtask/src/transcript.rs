@@ -2,6 +2,18 @@
 
 use std::fmt::Write as _;
 
+use crate::machines::Vendor;
+
+/// What is expected of this vendor: a line that starts with `[vmx] ` or `[svm] ` is so of that one alone.
+pub fn of_vendor(transcript: &str, vendor: Vendor) -> String {
+    let (own, other) = match vendor {
+        Vendor::Vmx => ("[vmx] ", "[svm] "),
+        Vendor::Svm => ("[svm] ", "[vmx] "),
+    };
+    let lines = transcript.split_inclusive('\n').filter(|line| !line.starts_with(other));
+    lines.map(|line| line.strip_prefix(own).unwrap_or(line)).collect()
+}
+
 /// The difference, for a reader; none when there is none.
 pub fn difference(expected: &str, printed: &[String]) -> Option<String> {
     let mut text = printed.join("\n");
@@ -33,10 +45,17 @@ pub fn difference(expected: &str, printed: &[String]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::{Vendor, difference, of_vendor};
 
     fn lines(text: &[&str]) -> Vec<String> {
         text.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_line_may_be_of_one_vendor() {
+        let text = "both\n[vmx] one\n[svm] other\nend";
+        assert_eq!(of_vendor(text, Vendor::Vmx), "both\none\nend");
+        assert_eq!(of_vendor(text, Vendor::Svm), "both\nother\nend");
     }
 
     #[test]

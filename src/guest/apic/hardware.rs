@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     exit::Width,
-    frame::FrameSource,
+    frame::{FrameSource, PhysFrame},
     guest::events::InterruptSource,
     spec::x86::{
         apic::{ApicRegister, TaskPriority},
@@ -32,6 +32,11 @@ impl<S: FrameSource> LocalApic<S> {
     /// The physical address of the registers.
     pub(crate) fn page_address(&self) -> u64 {
         self.page.address()
+    }
+
+    /// The frame of the registers.
+    pub(crate) fn page_frame(&self) -> &PhysFrame<S> {
+        self.page.frame()
     }
 
     /// The physical address of the page that stands for the registers in the nested page table, if there is one.

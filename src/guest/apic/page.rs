@@ -52,6 +52,12 @@ impl<S: FrameSource> RegisterPage<S> {
         })
     }
 
+    /// The frame that it is in.
+    #[cfg(feature = "vmx")]
+    pub(super) fn frame(&self) -> &PhysFrame<S> {
+        &self.frame
+    }
+
     pub(super) fn clear(&mut self) {
         self.frame.fill(0);
         #[cfg(feature = "vmx")]

@@ -167,7 +167,8 @@ impl Bench<'_> {
             }
             What::One(scenario) => {
                 let ended = self.boot(job, plain, &format!("scenario={scenario}"), machines.cpus(scenario))?;
-                alone(&ended, scenario, &self.plan.transcripts[scenario], job.machine.expects(scenario))
+                let transcript = transcript::of_vendor(&self.plan.transcripts[scenario], job.machine.vendor);
+                alone(&ended, scenario, &transcript, job.machine.expects(scenario))
             }
             What::All => {
                 let cpus = self.cpus_for_all(job);
@@ -248,7 +249,8 @@ impl Bench<'_> {
                 needed if needed > cpus => Expected::Skipped,
                 _ => job.machine.expects(scenario),
             };
-            judge(log.scenario(scenario), expected, wanted, &ended.log)
+            let expected = transcript::of_vendor(expected, job.machine.vendor);
+            judge(log.scenario(scenario), &expected, wanted, &ended.log)
         });
         outcomes.into_iter().find(|outcome| matches!(outcome, Outcome::Failed(_))).unwrap_or(Outcome::Passed)
     }

@@ -1,0 +1,96 @@
+//! Why an entry failed, or would: the rules of the manual that the state breaks.
+
+use super::EntryFailure;
+use crate::{
+    entry::{EntryCapabilities, EntryCheck, EntryPhase, EntrySeverity, EntryState, Violation, Violations},
+    spec::intel::exits::{ExitReason, ExitReasonWord, InstructionError},
+};
+
+/// As many broken rules the log is told of.
+const LOGGED: usize = 16;
+
+/// The phases in the order in which a CPU goes through them. Controls and host state may come in either order.
+fn order(phase: EntryPhase) -> u8 {
+    match phase {
+        EntryPhase::Controls | EntryPhase::Host => 0,
+        EntryPhase::Guest => 1,
+        _ => 2,
+    }
+}
+
+/// Whether an entry fails because of it.
+fn is_fatal(violation: &Violation) -> bool {
+    violation.check.severity() == EntrySeverity::Failure
+}
+
+impl EntryFailure {
+    /// Which phase failed, if the CPU said so.
+    fn phase(&self) -> Option<EntryPhase> {
+        if self.is_svm() {
+            return Some(EntryPhase::Vmrun);
+        }
+        match InstructionError(self.instruction_error()) {
+            InstructionError::VMENTRY_INVALID_CONTROLS => return Some(EntryPhase::Controls),
+            InstructionError::VMENTRY_INVALID_HOST_STATE => return Some(EntryPhase::Host),
+            _ => {}
+        }
+        match ExitReason(ExitReasonWord::from_bits(self.code() as u32).basic_reason()) {
+            ExitReason::ENTRY_FAILURE_GUEST_STATE => Some(EntryPhase::Guest),
+            ExitReason::ENTRY_FAILURE_MSR_LOADING => Some(EntryPhase::MsrLoad),
+            _ => None,
+        }
+    }
+
+    /// What a CPU says that finds this rule broken.
+    fn said_of(violation: &Violation) -> Self {
+        let exit = |reason: ExitReason| {
+            let word = ExitReasonWord::ENTRY_FAILURE.with_basic_reason(reason.0);
+            Self::exit(word.bits(), violation.qualification())
+        };
+        match violation.check.phase() {
+            EntryPhase::Controls => Self::instruction(InstructionError::VMENTRY_INVALID_CONTROLS.0),
+            EntryPhase::Host => Self::instruction(InstructionError::VMENTRY_INVALID_HOST_STATE.0),
+            EntryPhase::Guest => exit(ExitReason::ENTRY_FAILURE_GUEST_STATE),
+            EntryPhase::MsrLoad => exit(ExitReason::ENTRY_FAILURE_MSR_LOADING),
+            _ => Self::svm(crate::spec::amd::exits::ExitCode::INVALID.0),
+        }
+    }
+
+    /// The failure of an entry with this state, if a CPU would refuse it.
+    pub(crate) fn foresee(
+        checks: &'static [&'static EntryCheck],
+        state: &dyn EntryState,
+        capabilities: &dyn EntryCapabilities,
+    ) -> Option<Self> {
+        let first = Violations::of(checks, state, capabilities).find(is_fatal)?;
+        Some(Self::said_of(&first).foreseen())
+    }
+
+    /// Adds the rules that this state breaks, and tells the log of the failure and of each rule: those first that the CPU checks
+    /// when it fails as it did, then what it would find next.
+    pub(crate) fn explain(mut self, state: &dyn EntryState, capabilities: &dyn EntryCapabilities) -> Self {
+        log::error!("{}", self.verdict());
+        let Some(phase) = self.phase() else { return self };
+        let checks = self.checks();
+        let broken = || Violations::of(checks, state, capabilities).filter(is_fatal);
+        let mut tell = |violation: Violation| {
+            if self.broken_rules() < LOGGED {
+                log::error!("{violation}");
+            }
+            self.add(&violation);
+        };
+        broken().filter(|violation| violation.check.phase() == phase).for_each(&mut tell);
+        let later = |other: EntryPhase| other != phase && order(other) >= order(phase);
+        broken().filter(|violation| later(violation.check.phase())).for_each(&mut tell);
+        match self.broken_rules() {
+            0 => {
+                let asked = checks.iter().filter(|check| check.phase() == phase);
+                self.set_not_judged(asked.filter(|check| check.holds(state, capabilities).is_none()).count());
+                log::error!("no rule of the tables is broken; {} could not be judged", self.not_judged());
+            }
+            more @ LOGGED.. => log::error!("{} rules are broken in all", more),
+            _ => {}
+        }
+        self
+    }
+}
