@@ -185,7 +185,11 @@ impl Writer<'_> {
             let value = self.value(&definition.expr);
             let ty = ident(if definition.is_condition { "bool" } else { "u64" });
             let doc = doc(&[format!("`{}`: `{}`.", definition.name, definition.text)]);
-            quote! { #doc fn #function(c: &Context<'_>) -> #ty { #value } }
+            quote! {
+                #doc
+                #[allow(unused_variables, reason = "a definition may be a plain number")]
+                fn #function(c: &Context<'_>) -> #ty { #value }
+            }
         })
     }
 
