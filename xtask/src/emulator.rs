@@ -92,6 +92,16 @@ pub enum Status {
     Interrupted,
 }
 
+/// Why a boot in which an emulator [may lose interrupts](may_lose_interrupts) and that did not end is done again.
+pub const LOST_INTERRUPT: &str =
+    "no end; with several CPUs QEMU can lose an interrupt of the host (docs/testing.md), so it is booted once more";
+
+/// Whether the emulator may lose an interrupt of the host. QEMU's threads for CPUs change the word of pending interrupts at
+/// VMRUN and #VMEXIT without the lock under which timers and other CPUs set it.
+pub fn may_lose_interrupts(machine: &Machine, cpus: u32) -> bool {
+    machine.emulator == Emulator::Qemu && cpus > 1
+}
+
 /// Boots, shows each line of the serial log to `on_line` as it comes, and waits for the end.
 pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -> Result<Ended> {
     let serial = boot.directory.join(LOG);

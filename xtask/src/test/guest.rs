@@ -9,7 +9,9 @@ use std::sync::OnceLock;
 use anyhow::Result;
 use indicatif::ProgressBar;
 
+use crate::emulator;
 use crate::guest::debian::Debian;
+use crate::guest::end::End;
 use crate::guest::linux::{self, Guest};
 use crate::image::Image;
 use crate::machines::{Machine, Machines};
@@ -64,7 +66,7 @@ impl Guests {
     }
 
     fn linux(&self, cpus: u32, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
-        let settings = &place.machines.linux;
+        let (settings, progress) = (&place.machines.linux, place.progress);
         let guest = self.linux.get_or_init(|| {
             let guest =
                 Debian::fetch(place.repo, place.progress).and_then(|debian| Guest::new(debian, place.repo, settings));
@@ -82,7 +84,12 @@ impl Guests {
             cpus,
             directory: place.directory.clone(),
         };
-        let (ended, transcript) = guest.boot(&place, &mut |_, line| bar.set_message(line.to_owned()))?;
+        let boot = || guest.boot(&place, &mut |_, line| bar.set_message(line.to_owned()));
+        let (mut ended, mut transcript) = boot()?;
+        if matches!(ended.end, End::TimedOut) && emulator::may_lose_interrupts(place.machine, cpus) {
+            progress.say(&format!("{}/linux-{cpus}: {}", place.machine.name, emulator::LOST_INTERRUPT));
+            (ended, transcript) = boot()?;
+        }
         Ok(match guest.problem(&ended, &transcript, cpus) {
             None => Outcome::Passed,
             Some(problem) => {
