@@ -330,6 +330,8 @@ macro_rules! adapt {
                     processors: 1,
                     unknown_msrs: UnknownMsr::Fault,
                     x2apic_msrs_to_vmm: true,
+                    #[cfg(feature = "trace")]
+                    trace_exits: VcpuConfig::new(0).trace_exits,
                 };
                 Ok(Self { inner: <$inner>::new(config).map_err(error)?, adapter: Adapter::default() })
             }

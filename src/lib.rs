@@ -44,6 +44,8 @@ mod handle;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod host;
 pub mod nested;
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
+mod observer;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 mod percpu;
 pub mod spec;
@@ -51,6 +53,8 @@ pub mod spec;
 mod statistics;
 #[cfg(feature = "amd")]
 pub mod svm;
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
+mod trace;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 mod vcpu;
 #[cfg(feature = "vmx")]
@@ -82,6 +86,8 @@ pub use handle::{Forget, VcpuHandle};
 pub use percpu::{PerCpu, has_hardware_support, nested_capabilities, nested_format};
 #[cfg(feature = "statistics")]
 pub use statistics::ExitStatistics;
+#[cfg(feature = "trace")]
+pub use trace::{Answer as TraceAnswer, TraceEntry};
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;
 

@@ -5,6 +5,8 @@ use memory_addr::PhysAddr;
 
 #[cfg(feature = "statistics")]
 use crate::ExitStatistics;
+#[cfg(feature = "trace")]
+use crate::TraceEntry;
 #[cfg(feature = "doctor")]
 use crate::entry::Violations;
 #[cfg(feature = "amd")]
@@ -489,5 +491,41 @@ impl<S: FrameSource> Vcpu<S> {
     #[cfg(feature = "statistics")]
     pub fn exclude_from_statistics(&mut self, instructions: u64) {
         each!(self, vcpu => vcpu.exclude_from_statistics(instructions));
+    }
+
+    /// Keeps so many of the last exits from here on, and forgets those that were kept; 0: none, which costs two instructions
+    /// for each exit. A new vCPU keeps as many as [`VcpuConfig::trace_exits`] says: 64, which fill a frame.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; [`Error::InvalidInput`] for more than 16384. Then all stays as it was.
+    #[cfg(feature = "trace")]
+    pub fn set_trace(&mut self, exits: usize) -> Result {
+        each!(self, vcpu => vcpu.set_trace(exits))
+    }
+
+    /// The last exits, the oldest first. What the host spends on the very last one is known after the next entry.
+    #[cfg(feature = "trace")]
+    pub fn trace(&self) -> impl DoubleEndedIterator<Item = TraceEntry> {
+        self.trace_from(0)
+    }
+
+    /// Those of them from the one with this [number](TraceEntry::number) on: for whoever takes them away bit by bit. Where the
+    /// first one has a higher number, there were more exits meanwhile than are kept.
+    #[cfg(feature = "trace")]
+    pub fn trace_from(&self, number: u64) -> impl DoubleEndedIterator<Item = TraceEntry> {
+        let (trace, vocabulary) = each!(self, vcpu => vcpu.traced());
+        trace.entries(number, vocabulary)
+    }
+
+    /// Writes the last `most` of them to the log, each a line at level "debug". Where that level is off, nothing is formatted.
+    #[cfg(feature = "trace")]
+    pub fn log_trace(&self, most: usize) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let (trace, _) = each!(self, vcpu => vcpu.traced());
+        for entry in self.trace_from(trace.count().saturating_sub(most as u64)) {
+            log::debug!("{entry}");
+        }
     }
 }

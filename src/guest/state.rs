@@ -23,15 +23,15 @@ use crate::{
     handle::{CpuTag, Forget},
     host::{self, HostDebug},
     nested::{DirtyLog, NestedCapabilities, NestedFormat, answer_write, inspect},
+    observer::Observer,
     spec::x86::registers::{Cr4, Dr6, Xcr0},
-    statistics::Statistics,
 };
 
 /// The number of the next vCPU.
 static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 /// How a vCPU is made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VcpuConfig {
     /// The APIC id that the guest sees in CPUID. The vCPU with id 0 is the bootstrap processor.
@@ -43,12 +43,28 @@ pub struct VcpuConfig {
     pub unknown_msrs: UnknownMsr,
     /// Whether the registers of the x2APIC go to the VMM even when unknown registers fault.
     pub x2apic_msrs_to_vmm: bool,
+    /// How many of the last exits are [kept](crate::Vcpu::trace), as [`set_trace`](crate::Vcpu::set_trace) takes it.
+    #[cfg(feature = "trace")]
+    pub trace_exits: usize,
+}
+
+impl Default for VcpuConfig {
+    fn default() -> Self {
+        Self::new(0)
+    }
 }
 
 impl VcpuConfig {
     /// The configuration of the vCPU with this APIC id, alone in its package; everything else is the default.
     pub const fn new(apic_id: u32) -> Self {
-        Self { apic_id, processors: 1, unknown_msrs: UnknownMsr::AskVmm, x2apic_msrs_to_vmm: false }
+        Self {
+            apic_id,
+            processors: 1,
+            unknown_msrs: UnknownMsr::AskVmm,
+            x2apic_msrs_to_vmm: false,
+            #[cfg(feature = "trace")]
+            trace_exits: crate::trace::ONE_FRAME,
+        }
     }
 }
 
@@ -119,7 +135,8 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) nested_flags: bool,
     /// Where writes are marked, if dirty pages are logged.
     pub(crate) dirty_log: Option<DirtyLog<S>>,
-    pub(crate) statistics: Statistics<S>,
+    /// Who is told of each exit.
+    pub(crate) observer: Observer<S>,
 }
 
 impl<S: FrameSource> GuestState<S> {
@@ -156,7 +173,7 @@ impl<S: FrameSource> GuestState<S> {
             nested_root: None,
             nested_flags: false,
             dirty_log: None,
-            statistics: Statistics::new()?,
+            observer: Observer::new(&config)?,
         })
     }
 
@@ -164,7 +181,7 @@ impl<S: FrameSource> GuestState<S> {
     pub(crate) fn take_over(&mut self, cpu: CpuIndex) {
         let last = cpu.slot().last_vcpu.swap(self.number, Ordering::Relaxed);
         self.xstate.edges.change_vcpu(last == self.number);
-        self.statistics.arrive();
+        self.observer.arrive();
     }
 
     /// The VMM's value for a read.
@@ -187,11 +204,13 @@ impl<S: FrameSource> GuestState<S> {
             }
             Pending::Emulation => {
                 self.answer = Some(value);
+                self.observer.completed(value);
                 self.pending = Pending::None;
                 return Ok(());
             }
             _ => return Err(Error::BadState("no read waits for a value")),
         };
+        self.observer.completed(value);
         self.pending = Pending::None;
         self.skip = length;
         Ok(())

@@ -277,9 +277,10 @@ fn debug(f: &mut fmt::Formatter<'_>, names: &Names, bits: u64) -> fmt::Result {
         (left, separator) = (left & !mask, " | ");
     }
     for (name, high, low) in names.ranges {
-        let mask = (u64::MAX >> (63 - high)) & (u64::MAX << low);
+        // Shifts that cannot overflow, whatever a table says.
+        let mask = u64::MAX.wrapping_shr(63_u32.wrapping_sub(*high)) & u64::MAX.wrapping_shl(*low);
         if bits & mask != 0 {
-            write!(f, "{separator}{name}: {:#x}", (bits & mask) >> low)?;
+            write!(f, "{separator}{name}: {:#x}", (bits & mask).wrapping_shr(*low))?;
             (left, separator) = (left & !mask, " | ");
         }
     }

@@ -111,16 +111,20 @@ impl<S: FrameSource> Statistics<S> {
         self.add_inside(host::timestamp());
     }
 
-    /// Right before an entry.
+    /// Right before an entry. Gives the time.
     #[inline(always)]
-    pub(crate) fn enter_guest(&mut self) {
-        self.add_inside(host::timestamp());
+    pub(crate) fn enter_guest(&mut self) -> Option<u64> {
+        let now = host::timestamp();
+        self.add_inside(now);
+        Some(now)
     }
 
-    /// Right after an exit.
+    /// Right after an exit. Gives the time.
     #[inline(always)]
-    pub(crate) fn exited(&mut self, code: impl FnOnce() -> u64) {
-        self.exited_at(code(), host::timestamp());
+    pub(crate) fn exited(&mut self, code: impl FnOnce() -> u64) -> Option<u64> {
+        let now = host::timestamp();
+        self.exited_at(code(), now);
+        Some(now)
     }
 
     /// The last exit is not answered here.

@@ -23,10 +23,14 @@ impl<S: FrameSource> Statistics<S> {
     pub(crate) fn leave_run(&mut self) {}
 
     #[inline(always)]
-    pub(crate) fn enter_guest(&mut self) {}
+    pub(crate) fn enter_guest(&mut self) -> Option<u64> {
+        None
+    }
 
     #[inline(always)]
-    pub(crate) fn exited(&mut self, _code: impl FnOnce() -> u64) {}
+    pub(crate) fn exited(&mut self, _code: impl FnOnce() -> u64) -> Option<u64> {
+        None
+    }
 
     #[inline(always)]
     pub(crate) fn left_to_vmm(&mut self) {}

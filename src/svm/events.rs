@@ -120,6 +120,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn inject(&mut self, event: &Event) {
+        self.guest.observer.injected(event);
         let mut info = EventInfo::VALID.with_vector(event.vector).with_event_type(match event.kind {
             InterruptionType::EXTERNAL_INTERRUPT => EventType::INTR,
             InterruptionType::NMI => EventType::NMI,

@@ -331,6 +331,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return self.leave(VmExit::MsrRead { msr: msr.0 });
             }
         };
+        self.guest.observer.completed(value);
         self.guest.registers.set_edx_eax(value);
         self.skip_by(length);
         Outcome::Again
@@ -339,6 +340,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     fn wrmsr(&mut self, length: u8) -> Outcome {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
+        self.guest.observer.completed(value);
         match self.guest.msrs.write(msr, value) {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {

@@ -11,6 +11,7 @@ mod exits;
 mod instructions;
 mod local_apic;
 mod nested;
+mod observed;
 pub mod payload;
 mod permission_maps;
 mod raw;

@@ -6,6 +6,7 @@ use super::{
     emulation::{VmcbCpu, code_size},
     events::Told,
     exits::{Outcome, io_width, is_refusal},
+    observed::JustExited,
     payload::ExitInformation,
     vcpu::SvmVcpu,
     world_switch,
@@ -52,7 +53,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub fn run(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
         self.check_owner()?;
-        self.guest.statistics.enter_run();
+        self.guest.observer.enter_run();
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up()?
         {
@@ -68,7 +69,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.guest.handle.enter_run(self.guest.cpu_tag);
             if let Outcome::Exit = self.resume_emulation() {
                 self.guest.handle.leave_run();
-                self.guest.statistics.leave_run();
+                self.guest.observer.leave_run();
                 return Ok(self.exit);
             }
         }
@@ -84,7 +85,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.handle.leave_run();
         // SAFETY: as above, with the same addresses; IF is as before afterwards.
         unsafe { world_switch::leave_world_for_good(host, guest, interrupts_off) };
-        self.guest.statistics.leave_run();
+        self.guest.observer.leave_run();
         Ok(self.exit)
     }
 
@@ -127,7 +128,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return;
             }
             if let Outcome::Exit = self.handle_exit(injected) {
-                self.guest.statistics.left_to_vmm();
+                self.guest.observer.left_to_vmm(&self.exit);
                 return;
             }
         }
@@ -137,13 +138,13 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Between `enter_world` and `leave_world`.
     #[inline(always)]
     unsafe fn enter(&mut self) {
-        self.guest.statistics.enter_guest();
+        self.guest.observer.enter_guest();
         // SAFETY: the caller's promise. The pointers are to parts of this vCPU; the intercepts and maps of its VMCB keep the
         // guest from host resources.
         unsafe {
             world_switch::enter(&raw mut self.guest.registers, self.vmcb.address(), self.guest.xstate.legacy_region());
         }
-        self.guest.statistics.exited(|| self.vmcb.exitcode().0);
+        self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
     }
 
     /// The most frequent exit first, if the CPU says how long the instruction is.
@@ -173,7 +174,6 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.forget_translations();
         }
         if let Some(failure) = self.foresee_failure() {
-            self.guest.statistics.left_to_vmm();
             return self.entry_refused(failure, injected);
         }
         if !self.proven {
@@ -183,15 +183,18 @@ impl<S: FrameSource> SvmVcpu<S> {
         let fills_return_stack = self.guest.xstate.edges.fills_return_stack();
         if fills_return_stack {
             let (registers, vmcb) = (&raw mut self.guest.registers, self.vmcb.address());
+            self.guest.observer.enter_guest();
             // SAFETY: as below, and as in `enter`.
             unsafe { world_switch::enter_and_fill(registers, vmcb, self.guest.xstate.legacy_region()) };
+            self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
         } else {
             // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`.
             unsafe { self.enter() };
         }
         if is_refusal(self.vmcb.exitcode()) {
-            self.guest.statistics.left_to_vmm();
-            return self.entry_failed(injected);
+            let outcome = self.entry_failed(injected);
+            self.guest.observer.left_to_vmm(&self.exit);
+            return outcome;
         }
         self.proven = true;
         self.vmcb.set_tlb_control(TlbControl::DO_NOTHING);

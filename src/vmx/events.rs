@@ -119,7 +119,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn inject(&self, vmcs: &Vmcs<'_>, event: &Event) {
+    fn inject(&mut self, vmcs: &Vmcs<'_>, event: &Event) {
+        self.guest.observer.injected(event);
         let mut information =
             EntryInterruptionInformation::VALID.with_vector(event.vector).with_interruption_type(event.kind);
         // Real mode has no error codes, and the CPU refuses an entry that would push one.

@@ -237,6 +237,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.leave(VmExit::MsrRead { msr: msr.0 });
             }
         };
+        self.guest.observer.completed(value);
         self.guest.registers.set_edx_eax(value);
         self.go_on_behind(exit)
     }
@@ -257,6 +258,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let vmcs = exit.source();
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
+        self.guest.observer.completed(value);
         match self.guest.msrs.write(msr, value) {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {

@@ -14,6 +14,7 @@ mod io_bitmaps;
 mod loaded;
 mod local_apic;
 mod nested;
+mod observed;
 pub mod payload;
 mod raw;
 mod region;

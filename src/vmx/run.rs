@@ -1,6 +1,9 @@
 //! The run loop: enter, look at the exit, answer it here or hand it to the VMM.
 
-use super::{events::end_shadow, exits::Outcome, loaded::Vmcs, payload::OnExit, vcpu::VmxVcpu, world_switch};
+use super::{
+    events::end_shadow, exits::Outcome, loaded::Vmcs, observed::JustExited, payload::OnExit, vcpu::VmxVcpu,
+    world_switch,
+};
 use crate::{
     Result,
     exit::{EntryFailure, VmExit, Width},
@@ -28,7 +31,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let _interrupts_off = InterruptsOff::new();
         let cr4 = self.check_owner()?;
         let vmcs = self.vmcs();
-        self.guest.statistics.enter_run();
+        self.guest.observer.enter_run();
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up(&vmcs)?
         {
@@ -45,7 +48,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
-        self.guest.statistics.leave_run();
+        self.guest.observer.leave_run();
         Ok(self.exit)
     }
 
@@ -87,7 +90,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.entry_failed(vmcs, failure);
             }
             self.skipped = false;
-            self.guest.statistics.enter_guest();
+            self.guest.observer.enter_guest();
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
             // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
             // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
@@ -98,7 +101,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return;
             }
             let reason = vmcs.read(EXIT_REASON);
-            self.guest.statistics.exited(|| reason.basic_reason().into());
+            self.guest.observer.exited(&JustExited { vmcs, reason, registers: &self.guest.registers });
             // The whole word at once: no flag set, and the most frequent exit first.
             if reason.bits() == u32::from(ExitReason::CPUID.0) {
                 self.launched = true;
@@ -109,13 +112,13 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
-                self.guest.statistics.left_to_vmm();
                 self.entry_failed(vmcs, EntryFailure::exit(reason.bits(), qualification));
+                self.guest.observer.left_to_vmm(&self.exit);
                 return;
             }
             self.launched = true;
             if self.handle_exit(vmcs, reason) == Outcome::Exit {
-                self.guest.statistics.left_to_vmm();
+                self.guest.observer.left_to_vmm(&self.exit);
                 return;
             }
         }

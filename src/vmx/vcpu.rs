@@ -6,6 +6,8 @@ use super::{
     apic_virtualization::ApicHardware, capabilities::Capabilities, entry::BeforeEntry, instructions,
     io_bitmaps::IoBitmaps, loaded::Vmcs, region::Region, setup::Controls, vpid::Vpid, world_switch::Context,
 };
+#[cfg(feature = "trace")]
+use crate::trace::{Trace, TraceEntry, Vocabulary};
 use crate::{
     Error, Result, VcpuConfig, VcpuHandle,
     cpu::CpuIndex,
@@ -265,14 +267,36 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// The statistics, and the names of exits.
     #[cfg(feature = "statistics")]
     pub(crate) fn counted(&self) -> (&Statistics<S>, NameOf) {
-        (&self.guest.statistics, |code| ExitReason(code as u16).name())
+        (&self.guest.observer.statistics, |code| ExitReason(code as u16).name())
     }
 
     /// The VMM did something since the last run that is not to be counted as work for that exit: it let the CPU wait, or ran
     /// something else. `instructions` is how far the host's time-stamp counter went meanwhile.
     #[cfg(feature = "statistics")]
     pub fn exclude_from_statistics(&mut self, instructions: u64) {
-        self.guest.statistics.exclude(instructions);
+        self.guest.observer.statistics.exclude(instructions);
+    }
+
+    /// Keeps so many of the last exits from here on; 0: none.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]; [`Error::InvalidInput`] for more than 16384. Then those that are kept stay.
+    #[cfg(feature = "trace")]
+    pub fn set_trace(&mut self, exits: usize) -> Result {
+        self.guest.observer.trace.set_length(exits)
+    }
+
+    /// The last exits from the one with this number on, the oldest first.
+    #[cfg(feature = "trace")]
+    pub fn trace_from(&self, number: u64) -> impl DoubleEndedIterator<Item = TraceEntry> {
+        let (trace, vocabulary) = self.traced();
+        trace.entries(number, vocabulary)
+    }
+
+    /// The trace, and the words for its exits.
+    #[cfg(feature = "trace")]
+    pub(crate) fn traced(&self) -> (&Trace<S>, &'static Vocabulary) {
+        (&self.guest.observer.trace, &super::observed::VOCABULARY)
     }
 
     /// Gives the vCPU a local APIC, connected to those of the other vCPUs where there is a bus.
@@ -484,6 +508,9 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.handle.enter_run(self.guest.cpu_tag);
         let exit = self.with_vmcs(Self::decode_mmio_with);
         self.guest.handle.leave_run();
+        if let Ok(exit) = &exit {
+            self.guest.observer.decoded(exit);
+        }
         exit
     }
 }

@@ -26,12 +26,17 @@ pub const EXITS: [&str; 10] =
 /// Instructions that count as one each, and cost hundreds of cycles on silicon.
 pub const COUNTS: [&str; 6] = ["vmread", "vmwrite", "rdmsr", "wrmsr", "xsetbv", "cpuid"];
 
-pub fn bench(repo: &Repo, json: Option<&Path>, on: Option<&str>) -> Result<bool> {
+pub fn bench(repo: &Repo, json: Option<&Path>, on: Option<&str>, trace: Option<usize>) -> Result<bool> {
     let progress = Progress::default();
     let (machines, goals) = (Machines::load(repo)?, Goals::load(repo)?);
     let emulators = setup::emulators(&progress);
-    let plain = image::build(repo, Variant::Plain, &progress)?;
-    let counting = image::build(repo, Variant::Counting, &progress)?;
+    let (plain, counting) = match trace {
+        None => (Variant::Plain, Variant::Counting),
+        Some(_) => (Variant::Traced, Variant::TracedCounting),
+    };
+    let plain = image::build(repo, plain, &progress)?;
+    let counting = image::build(repo, counting, &progress)?;
+    let command_line = trace.map_or_else(|| "bench".to_owned(), |exits| format!("bench trace={exits}"));
     let mut rows = Vec::new();
     let mut good = true;
     let wanted = machines.machine.iter().filter(|machine| machine.is_for(Use::Bench));
@@ -40,7 +45,13 @@ pub fn bench(repo: &Repo, json: Option<&Path>, on: Option<&str>) -> Result<bool>
             println!("{} left out: {}\n", machine.name, emulators.reason(machine.emulator));
             continue;
         }
-        let measure = Measure { repo, machines: &machines, emulators: &emulators, progress: &progress };
+        let measure = Measure {
+            repo,
+            machines: &machines,
+            emulators: &emulators,
+            progress: &progress,
+            command_line: &command_line,
+        };
         let logs = measure
             .one(machine, &plain, "plain")
             .and_then(|log| Ok((log, measure.one(machine, &counting, "counting")?)));
@@ -78,6 +89,7 @@ struct Measure<'a> {
     machines: &'a Machines,
     emulators: &'a Emulators,
     progress: &'a Progress,
+    command_line: &'a str,
 }
 
 impl Measure<'_> {
@@ -86,7 +98,7 @@ impl Measure<'_> {
         let boot = Boot {
             machine,
             image,
-            command_line: "bench",
+            command_line: self.command_line,
             cpus: 1,
             memory: emulator::MEMORY,
             limit: Some(self.machines.limit()),

@@ -48,7 +48,7 @@ pub fn demo(repo: &Repo, quick: bool) -> Result<bool> {
     }
     if !quick {
         println!("\nbuilding the image that counts exits");
-        let image = image::build(repo, Variant::Statistics, &progress)?;
+        let image = image::build(repo, Variant::Watched, &progress)?;
         let linux = linux::show(repo, &machines, &image, &emulators, &progress)?;
         good &= linux.good;
         shown.extend(linux.boots);

@@ -37,8 +37,12 @@ pub enum Variant {
     Plain,
     /// Counts VMREAD and the like: for the columns of `bench` that are no instruction counts.
     Counting,
-    /// With the table of exits, for guests from files: a few instructions more for each exit than the plain one.
-    Statistics,
+    /// With the table of exits and the last ones, for guests from files: some instructions more for each exit than the plain one.
+    Watched,
+    /// With the last exits alone: for the bench of what they cost.
+    Traced,
+    /// The same, which counts as [`Variant::Counting`] does.
+    TracedCounting,
 }
 
 impl Variant {
@@ -47,7 +51,9 @@ impl Variant {
         repo.target.join(match self {
             Variant::Plain => "image",
             Variant::Counting => "image-counting",
-            Variant::Statistics => "image-statistics",
+            Variant::Watched => "image-watched",
+            Variant::Traced => "image-traced",
+            Variant::TracedCounting => "image-traced-counting",
         })
     }
 
@@ -55,12 +61,18 @@ impl Variant {
         match self {
             Variant::Plain => "plain",
             Variant::Counting => "counting",
-            Variant::Statistics => "statistics",
+            Variant::Watched => "watched",
+            Variant::Traced => "traced",
+            Variant::TracedCounting => "traced-counting",
         }
     }
 
     fn features(self) -> &'static [&'static str] {
-        if self == Variant::Statistics { &["--features", "statistics"] } else { &[] }
+        match self {
+            Variant::Plain | Variant::Counting => &[],
+            Variant::Watched => &["--features", "statistics,trace"],
+            Variant::Traced | Variant::TracedCounting => &["--features", "trace"],
+        }
     }
 }
 
@@ -100,7 +112,7 @@ pub fn command(repo: &Repo, subcommand: &str, variant: Variant) -> Command {
 
 fn own_flags(variant: Variant) -> Vec<String> {
     let mut flags: Vec<String> = FLAGS.iter().flat_map(|flag| ["-C".to_owned(), (*flag).to_owned()]).collect();
-    if variant == Variant::Counting {
+    if matches!(variant, Variant::Counting | Variant::TracedCounting) {
         flags.extend(["--cfg".to_owned(), "x86_vcpu_count".to_owned()]);
     }
     flags

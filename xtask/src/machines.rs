@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::image::Variant;
 use crate::repo::Repo;
 
 /// The whole file.
@@ -14,6 +15,8 @@ use crate::repo::Repo;
 #[serde(deny_unknown_fields)]
 pub struct Machines {
     limit: u64,
+    /// Scenarios of the image with statistics and a trace.
+    watched: Vec<String>,
     pub demo: Demo,
     pub linux: Linux,
     /// Scenarios that need more than one host CPU.
@@ -183,6 +186,11 @@ impl Machines {
         self.cpus.get(scenario).copied().unwrap_or(1)
     }
 
+    /// The build of the image in which `scenario` runs.
+    pub fn variant(&self, scenario: &str) -> Variant {
+        if self.watched.iter().any(|watched| watched == scenario) { Variant::Watched } else { Variant::Plain }
+    }
+
     pub fn named(&self, name: &str) -> Option<&Machine> {
         self.machine.iter().find(|machine| machine.name == name)
     }
@@ -227,7 +235,7 @@ mod tests {
                 "{name}: no Bochs"
             );
         }
-        for scenario in machines.cpus.keys().chain(&machines.demo.scenarios) {
+        for scenario in machines.cpus.keys().chain(&machines.demo.scenarios).chain(&machines.watched) {
             assert!(scenarios.contains_key(scenario), "no transcript of the scenario {scenario}");
         }
         for machine in &machines.machine {

@@ -64,6 +64,9 @@ enum Task {
         /// Only machines whose name contains this
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
+        /// In a build that can record exits: with nothing recorded (0), or with so many of the last ones
+        #[arg(long, value_name = "N", conflicts_with_all = ["linux", "cost", "json"])]
+        trace: Option<usize>,
         /// Only what a boot of Linux costs, bare and as a guest
         #[arg(long)]
         linux: bool,
@@ -93,8 +96,9 @@ fn main() -> ExitCode {
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
         Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
         Task::Bench { linux: true, .. } => bench::linux::bench(&repo).map(|()| true),
+        Task::Bench { trace: Some(exits), on, .. } => bench::bench(&repo, None, on.as_deref(), Some(exits)),
         Task::Bench { json, on, cost_json, .. } => {
-            let mut good = bench::bench(&repo, json.as_deref(), on.as_deref());
+            let mut good = bench::bench(&repo, json.as_deref(), on.as_deref(), None);
             if on.is_none() {
                 good = good.and_then(|good| bench::linux::bench(&repo).map(|()| good));
             }

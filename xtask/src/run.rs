@@ -97,7 +97,7 @@ fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     let (variant, command_line) = match wanted.scenario.as_str() {
         "list" | "bench" => (Variant::Plain, wanted.scenario.clone()),
         "bench-count" => (Variant::Counting, "bench".to_owned()),
-        scenario => (Variant::Plain, format!("scenario={scenario}")),
+        scenario => (machines.variant(scenario), format!("scenario={scenario}")),
     };
     models::check(&emulators, &machine)?;
     let image = image::build(repo, variant, &progress)?;

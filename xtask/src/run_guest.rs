@@ -61,7 +61,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         bail!(emulators.reason(machine.emulator));
     }
     models::check(&emulators, &machine)?;
-    let image = image::build(repo, Variant::Statistics, &progress)?;
+    let image = image::build(repo, Variant::Watched, &progress)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;

@@ -6,6 +6,7 @@ mod controls;
 mod dependencies;
 mod docs;
 mod enums;
+mod exit_words;
 mod exits;
 mod fields;
 mod files;

@@ -43,6 +43,7 @@ impl Emitter<'_> {
             quote! { #(#number::#exits)|* => Exit::#name(Payload::new(source)), }
         });
         let conditions = self.reported(vendor);
+        let words = self.exit_words(vendor);
         let (enum_doc, other) =
             (doc(&["An exit, decoded: each with what is known on it, and nothing else."]), doc(&[other]));
         quote! {
@@ -71,6 +72,7 @@ impl Emitter<'_> {
 
             #(#types)*
             #conditions
+            #words
         }
     }
 

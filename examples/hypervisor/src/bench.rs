@@ -35,8 +35,8 @@ struct Cost {
     counts: Counts,
 }
 
-/// Measures every kind of exit that this CPU can show.
-pub fn run() -> Result {
+/// Measures every kind of exit that this CPU can show, with so many exits kept.
+pub fn run(trace: Option<usize>) -> Result {
     let hypercall = match nested_format()? {
         NestedFormat::Ept => guests::bench_vmcall(),
         NestedFormat::Npt => guests::bench_vmmcall(),
@@ -53,7 +53,9 @@ pub fn run() -> Result {
         ("mmio_long", guests::bench_mmio_long()),
         ("nested_fault", guests::bench_nested_fault()),
     ] {
-        match measure(name, guest, ITERATIONS).and_then(|short| Ok((short, measure(name, guest, 2 * ITERATIONS)?))) {
+        let measured = measure(name, guest, ITERATIONS, trace)
+            .and_then(|short| Ok((short, measure(name, guest, 2 * ITERATIONS, trace)?)));
+        match measured {
             Ok((short, long)) => report(name, &short, &long),
             // Real mode on a CPU that cannot run it.
             Err(Error::Unsupported(what)) => println!("no {name}: {what}"),
@@ -97,7 +99,7 @@ impl core::fmt::Display for Hundredths {
 }
 
 /// One run of `iterations` round trips.
-fn measure(name: &str, guest: Guest, iterations: u64) -> Result<Cost> {
+fn measure(name: &str, guest: Guest, iterations: u64, trace: Option<usize>) -> Result<Cost> {
     let mut memory = GuestMemory::new()?;
     let mut vcpu: Vcpu = Vcpu::new(VcpuConfig::new(0))?;
     // SAFETY: what the table maps is the guest's own memory; both live until the vCPU is gone, at the end of this function.
@@ -112,6 +114,7 @@ fn measure(name: &str, guest: Guest, iterations: u64) -> Result<Cost> {
     let mut policy = vcpu.speculation_policy();
     policy.fill_return_stack = name == FILLED;
     vcpu.set_speculation_policy(policy);
+    set_trace(&mut vcpu, trace)?;
     // What is mapped wherever the guest touches something.
     let page: PhysFrame = PhysFrame::alloc_zero()?;
 
@@ -124,6 +127,17 @@ fn measure(name: &str, guest: Guest, iterations: u64) -> Result<Cost> {
     let counts = count::take();
     vcpu.unbind()?;
     Ok(Cost { instructions, counts })
+}
+
+#[cfg(feature = "trace")]
+fn set_trace(vcpu: &mut Vcpu, exits: Option<usize>) -> Result {
+    exits.map_or(Ok(()), |exits| vcpu.set_trace(exits))
+}
+
+#[cfg(not(feature = "trace"))]
+#[allow(clippy::unnecessary_wraps, reason = "the other build's signature")]
+fn set_trace(_: &mut Vcpu, _: Option<usize>) -> Result {
+    Ok(())
 }
 
 /// The VMM: answers everything, until the guest writes to `last`.

@@ -8,6 +8,8 @@ pub struct Request {
     pub action: Action,
     /// `cpus=N`: how many CPUs there are.
     pub cpus: usize,
+    /// `trace=N`: how many of each vCPU's last exits the bench has kept; the library's default when it is not said.
+    pub trace: Option<usize>,
     /// `host_memory=MIB`: where the memory ends that the image may use, whatever the loader says; in bytes.
     pub host_memory: Option<usize>,
 }
@@ -38,7 +40,33 @@ pub struct Settings {
     pub tsc_khz: Option<u64>,
     /// `timeout=SECONDS`: how long the guest may run, by its own clock.
     pub timeout: Option<u64>,
+    /// `trace=N`, `trace=all`: what is kept and printed of the exits.
+    pub trace: Trace,
 }
+
+/// How many exits are kept of each vCPU, and what of them is printed on the log for `cargo xtask trace`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trace {
+    /// So many; the library's default when it is not said.
+    pub exits: Option<usize>,
+    /// What is printed.
+    pub print: Print,
+}
+
+/// What is printed of the exits that are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Print {
+    /// Nothing, unless the guest comes to a bad end.
+    #[default]
+    Nothing,
+    /// At the end, those that are kept then.
+    Last,
+    /// All, while the guest runs.
+    All,
+}
+
+/// What is kept when all are printed: more than there are between two exits that the VMM gets.
+const STREAM: usize = 4096;
 
 /// Reads a command line.
 pub fn parse(line: &'static str) -> Request {
@@ -46,7 +74,8 @@ pub fn parse(line: &'static str) -> Request {
     let mut action = Action::Run("all");
     let mut guest = false;
     let mut host_memory = None;
-    let mut settings = Settings { memory: 256 * MIB, vcpus: 1, cpus: 1, tsc_khz: None, timeout: None };
+    let mut settings =
+        Settings { memory: 256 * MIB, vcpus: 1, cpus: 1, tsc_khz: None, timeout: None, trace: Trace::default() };
     for word in line.split_ascii_whitespace() {
         match word.split_once('=') {
             None if word == "list" => action = Action::List,
@@ -64,6 +93,11 @@ pub fn parse(line: &'static str) -> Request {
             Some(("host_memory", size)) => {
                 host_memory = size.parse::<usize>().ok().map(|size| size.saturating_mul(MIB))
             }
+            Some(("trace", "all")) => settings.trace = Trace { exits: Some(STREAM), print: Print::All },
+            Some(("trace", exits)) => {
+                let exits = exits.parse().ok();
+                settings.trace = Trace { exits, print: Print::Last };
+            }
             Some(("tsc_khz", rate)) => settings.tsc_khz = rate.parse().ok(),
             Some(("timeout", seconds)) => settings.timeout = seconds.parse().ok(),
             _ => {}
@@ -72,5 +106,5 @@ pub fn parse(line: &'static str) -> Request {
     if guest {
         action = Action::Guest(settings);
     }
-    Request { action, cpus: settings.cpus, host_memory }
+    Request { action, cpus: settings.cpus, trace: settings.trace.exits, host_memory }
 }

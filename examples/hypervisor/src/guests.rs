@@ -50,6 +50,7 @@ global_asm!(
     include_str!("../guests/control_faults.S"),
     include_str!("../guests/string_io_limits.S"),
     include_str!("../guests/apic_init.S"),
+    include_str!("../guests/exit_trace.S"),
     "    .balign 16",
     "    .globl guests_end",
     "guests_end:",
@@ -158,6 +159,7 @@ guests! {
     x2apic, "guest_x2apic", Long;
     apic_exits, "guest_apic_exits", Long;
     apic_init, "guest_apic_init", Long;
+    exit_trace, "guest_exit_trace", Long;
     speculation, "guest_speculation", Long;
     apic_smp, "guest_apic_smp", Long;
     bench_cpuid, "guest_bench_cpuid", Long;
@@ -170,4 +172,39 @@ guests! {
     bench_mmio_long, "guest_bench_mmio_long", Long;
     bench_nested_fault, "guest_bench_nested_fault", Long;
     bench_mmio_real, "guest_bench_mmio_real", Real;
+}
+
+#[cfg(feature = "trace")]
+macro_rules! traced {
+    ($($name:ident, $symbol:literal;)*) => {$(
+        #[doc = concat!("The guest-physical address of `", $symbol, "`.")]
+        pub fn $name() -> u64 {
+            unsafe extern "C" {
+                #[link_name = $symbol]
+                static PLACE: u8;
+            }
+            super::ADDRESS + ((&raw const PLACE) as u64 - (&raw const super::guests_start) as u64)
+        }
+    )*};
+}
+
+/// Where the instructions of the guest `exit_trace` are that exit.
+#[cfg(feature = "trace")]
+pub mod traced {
+    traced! {
+        cpuid, "traced_cpuid";
+        rdmsr, "traced_rdmsr";
+        out, "traced_out";
+        r#in, "traced_in";
+        vmcall, "traced_vmcall";
+        vmmcall, "traced_vmmcall";
+        inject, "traced_inject";
+        fault, "traced_fault";
+        mmio_write, "traced_mmio_write";
+        mmio_read, "traced_mmio_read";
+        r#yield, "traced_yield";
+        r#loop, "traced_loop";
+        second_yield, "traced_second_yield";
+        long_loop, "traced_long_loop";
+    }
 }

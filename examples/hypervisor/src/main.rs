@@ -75,7 +75,7 @@ fn act(request: command_line::Request) -> Result<(), String> {
         Action::Run(names) => scenarios::run(names, refusal.as_deref())?,
         Action::Bench => match refusal {
             Some(reason) => println!("no bench: {reason}"),
-            None => bench::run().map_err(|error| error.to_string())?,
+            None => bench::run(request.trace).map_err(|error| error.to_string())?,
         },
         Action::List | Action::Guest(_) => {}
     }

@@ -39,7 +39,7 @@ pub fn bench(repo: &Repo) -> Result<()> {
             return Ok(());
         }
     };
-    let image = image::build(repo, Variant::Statistics, &progress)?;
+    let image = image::build(repo, Variant::Watched, &progress)?;
     let boots = Boots::new(repo, &machines, &emulators, &debian, &image)?;
     for name in &machines.linux.bench {
         let machine = machines.named(name).with_context(|| format!("no machine {name}"))?;

@@ -21,7 +21,7 @@ const WORKSPACES: [(&str, &str); 7] = [
 ];
 
 /// The feature sets that must build without a warning. The flag says which are part of `--quick`.
-const FEATURE_SETS: [(&str, bool); 10] = [
+const FEATURE_SETS: [(&str, bool); 11] = [
     ("", true),
     ("--no-default-features", false),
     ("--no-default-features --features vmx", false),
@@ -30,6 +30,7 @@ const FEATURE_SETS: [(&str, bool); 10] = [
     ("--no-default-features --features amd,axvcpu", true),
     ("--features amd", false),
     ("--no-default-features --features vmx,statistics", false),
+    ("--no-default-features --features amd,trace", false),
     ("--features axvisor", false),
     ("--all-features", false),
 ];
@@ -38,7 +39,7 @@ const FEATURE_SETS: [(&str, bool); 10] = [
 const TESTS: [(&str, bool); 6] = [
     ("xtask", true),
     ("x86_vcpu_codegen --features cli", true),
-    ("x86_vcpu --features amd,serde,statistics", true),
+    ("x86_vcpu --features amd,serde,statistics,trace", true),
     ("x86_vcpu", false),
     ("x86_vcpu --no-default-features --features vmx", false),
     ("x86_vcpu --no-default-features --features amd", false),

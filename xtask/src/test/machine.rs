@@ -112,10 +112,15 @@ impl Plan {
         }
         let counting = self.jobs.iter().any(|job| job.what == What::Bench);
         let counting = if counting { build(Variant::Counting, "image: the counting build") } else { None };
-        let statistics = self.jobs.iter().any(|job| matches!(job.what, What::Guest(_)));
-        let statistics = if statistics { build(Variant::Statistics, "image: the build with statistics") } else { None };
+        let watched = self.jobs.iter().any(|job| match &job.what {
+            What::Guest(_) => true,
+            What::One(scenario) => self.machines.variant(scenario) == Variant::Watched,
+            _ => false,
+        });
+        let watched =
+            if watched { build(Variant::Watched, "image: the build with statistics and a trace") } else { None };
         let guests = guest::Guests::default();
-        let bench = Bench { plan: self, context, emulators, plain, counting, statistics, guests };
+        let bench = Bench { plan: self, context, emulators, plain, counting, watched, guests };
         let workers = thread::available_parallelism().map_or(1, usize::from).min(self.jobs.len());
         let next = AtomicUsize::new(0);
         let (sender, done) = mpsc::channel();
@@ -145,7 +150,7 @@ struct Bench<'a> {
     emulators: Emulators,
     plain: Option<Image>,
     counting: Option<Image>,
-    statistics: Option<Image>,
+    watched: Option<Image>,
     guests: guest::Guests,
 }
 
@@ -166,7 +171,12 @@ impl Bench<'_> {
                 })
             }
             What::One(scenario) => {
-                let ended = self.boot(job, plain, &format!("scenario={scenario}"), machines.cpus(scenario))?;
+                let image = match machines.variant(scenario) {
+                    Variant::Watched => self.watched.as_ref(),
+                    _ => Some(plain),
+                };
+                let Some(image) = image else { return Ok(Outcome::Skipped("the image does not build".into())) };
+                let ended = self.boot(job, image, &format!("scenario={scenario}"), machines.cpus(scenario))?;
                 let transcript = transcript::of_vendor(&self.plan.transcripts[scenario], job.machine.vendor);
                 alone(&ended, scenario, &transcript, job.machine.expects(scenario))
             }
@@ -176,7 +186,7 @@ impl Bench<'_> {
                 self.judge_all(job, &ended, cpus)
             }
             What::Guest(what) => {
-                let Some(image) = &self.statistics else {
+                let Some(image) = &self.watched else {
                     return Ok(Outcome::Skipped("the image does not build".into()));
                 };
                 let bar = self.context.progress.start(&job.name);
@@ -251,8 +261,9 @@ impl Bench<'_> {
             return outcome;
         }
         let outcomes = self.plan.transcripts.iter().map(|(scenario, expected)| {
-            let wanted = match self.plan.machines.cpus(scenario) {
-                needed if needed > cpus => Expected::Skipped,
+            let wanted = match (self.plan.machines.variant(scenario), self.plan.machines.cpus(scenario)) {
+                (Variant::Watched, _) => Expected::Skipped,
+                (_, needed) if needed > cpus => Expected::Skipped,
                 _ => job.machine.expects(scenario),
             };
             let expected = transcript::of_vendor(expected, job.machine.vendor);

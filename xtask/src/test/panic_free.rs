@@ -29,6 +29,7 @@ pub fn checks() -> Vec<Check> {
     vec![
         check("panic-free: no panic that a guest can reach", the_library),
         check("panic-free: nor one with statistics", with_statistics),
+        check("panic-free: nor one with statistics and a trace", with_trace),
         check("panic-free: a panic that a guest can reach is found", seeded),
         check("panic-free: an entry that nothing needs is found", obsolete),
     ]
@@ -43,6 +44,12 @@ fn the_library(context: &Context) -> Result<()> {
 fn with_statistics(context: &Context) -> Result<()> {
     let said = list(context)?.compare(&reached(context, &["--features", "statistics"])?.found);
     ensure!(said.is_empty(), "{LIST} and the object code with statistics differ:\n{said}");
+    Ok(())
+}
+
+fn with_trace(context: &Context) -> Result<()> {
+    let said = list(context)?.compare(&reached(context, &["--features", "statistics,trace"])?.found);
+    ensure!(said.is_empty(), "{LIST} and the object code with a trace differ:\n{said}");
     Ok(())
 }
 

@@ -25,6 +25,7 @@ mod multiprocessor;
 mod nested;
 mod policies;
 mod speculation;
+mod trace;
 mod tsc;
 
 use alloc::format;
@@ -103,6 +104,7 @@ scenarios! {
     control_faults_pae = alone::control_faults_pae();
     speculation = speculation::speculation();
     return_stack = speculation::return_stack();
+    exit_trace = trace::exit_trace();
     tsc = tsc::tsc();
     tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();

@@ -159,6 +159,20 @@ pub fn root_log(exit: &VmExit, error: &Error, log: &mut dyn Write) -> Written {
     write!(log, "{exit:?} {exit:x?} {error:?} {error}")
 }
 
+/// The same of the last exits.
+#[cfg(feature = "trace")]
+#[unsafe(no_mangle)]
+pub fn root_log_trace(vcpu: &Vcpu, log: &mut dyn Write) -> Written {
+    vcpu.trace_from(1).rev().try_for_each(|entry| write!(log, "{entry}"))
+}
+
+/// How many of them are kept.
+#[cfg(feature = "trace")]
+#[unsafe(no_mangle)]
+pub fn root_set_trace(vcpu: &mut Vcpu, exits: usize) -> Result {
+    vcpu.set_trace(exits)
+}
+
 /// What other CPUs do while the guest runs.
 #[unsafe(no_mangle)]
 pub fn root_of_other_cpus(handle: &VcpuHandle, vector: u8) -> Option<usize> {
