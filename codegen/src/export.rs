@@ -1,6 +1,7 @@
 //! The tables for other programs: JSON and CSV. `EXPORT.md` of this crate describes every column.
 
 mod amd;
+mod checks;
 mod intel;
 mod map;
 mod msr_policy;
@@ -46,6 +47,8 @@ pub fn tables(spec: &Spec) -> Vec<Table> {
         map::state_map(spec),
         msr_policy::msr_policy(spec),
         msr_policy::msr_bitmaps(spec),
+        checks::entry_checks(spec),
+        checks::entry_definitions(spec),
         types::manuals(spec),
     ]
 }

@@ -92,8 +92,8 @@ fn every_row_of_every_table_is_there() {
         let json: Value = serde_json::from_str(&export::json(&tables(&spec))).unwrap();
         let all: BTreeSet<_> = anchors(&site).into_values().flatten().collect();
         let mut rows = 0;
-        // What the library does with the registers is no fact about them.
-        let own = ["msr_policy", "msr_bitmaps"];
+        // What the library does with the registers is no fact about them; rules are read with `show`.
+        let own = ["msr_policy", "msr_bitmaps", "entry_checks", "entry_definitions"];
         for (table, list) in json.as_object().unwrap().iter().filter(|(table, _)| !own.contains(&table.as_str())) {
             for row in list.as_array().unwrap() {
                 let id = anchor(&json, table, row);

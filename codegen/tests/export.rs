@@ -71,7 +71,8 @@ fn documented() -> BTreeMap<String, Columns> {
         }
     }
     for (name, columns) in &mut tables {
-        if !matches!(name.as_str(), "manuals" | "exit_map" | "state_map" | "msr_policy") {
+        let own = ["manuals", "exit_map", "state_map", "msr_policy", "entry_checks", "entry_definitions"];
+        if !own.contains(&name.as_str()) {
             columns.extend(common.clone());
         }
     }
@@ -103,7 +104,13 @@ fn is_one_of(value: &Value, kinds: &str) -> bool {
 /// The base with everything that a table can have, and the library's own tables in a checkout.
 fn specs() -> Vec<Spec> {
     let scratch = Scratch::of_base();
-    for (file, text) in [("map.toml", MAP), ("msr_policy.toml", MSR_POLICY), ("amd/vmsa.toml", VMSA)] {
+    let all = [
+        ("map.toml", MAP),
+        ("msr_policy.toml", MSR_POLICY),
+        ("amd/vmsa.toml", VMSA),
+        ("intel/entry_checks.toml", include_str!("fuzz/corpus/intel-entry_checks.toml")),
+    ];
+    for (file, text) in all {
         if !scratch.path().join(file).exists() {
             fs::write(scratch.path().join(file), text).unwrap();
         }

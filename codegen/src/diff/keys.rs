@@ -13,7 +13,8 @@ pub(super) struct Keys {
 }
 
 /// Documentation: columns that change nothing but what a reader is told.
-pub(super) const DOCUMENTATION: &[&str] = &["manual_name", "aliases", "note", "cite", "page", "unchecked"];
+pub(super) const DOCUMENTATION: &[&str] =
+    &["manual_name", "aliases", "note", "cite", "page", "unchecked", "explain", "hint"];
 
 /// The keys of a table.
 pub(super) fn keys(table: &str) -> Keys {
@@ -29,6 +30,7 @@ pub(super) fn keys(table: &str) -> Keys {
         "vmsa" => (&["member"], &["offset", "bits"]),
         "msrs" => (&[], &["address"]),
         "msr_bitmaps" => (&["vendor"], &["vendor", "first"]),
+        "entry_checks" | "entry_definitions" => (&["vendor"], &[]),
         "layouts" => (&["layout"], &["layout", "bits"]),
         "enums" => (&["enum"], &["enum", "number"]),
         _ => (&[], &[]),
@@ -85,7 +87,16 @@ mod tests {
                 let numbers: Vec<_> = table.rows.iter().filter_map(|row| keys.by_number(row)).collect();
                 let different: BTreeSet<_> = numbers.iter().collect();
                 assert_eq!(different.len(), numbers.len(), "numbers of {}", table.name);
-                let has_number = !matches!(table.name, "types" | "exit_map" | "state_map" | "msr_policy" | "manuals");
+                let has_number = !matches!(
+                    table.name,
+                    "types"
+                        | "exit_map"
+                        | "state_map"
+                        | "msr_policy"
+                        | "manuals"
+                        | "entry_checks"
+                        | "entry_definitions"
+                );
                 assert_eq!(numbers.len(), if has_number { count } else { 0 }, "{}", table.name);
             }
         }

@@ -1,10 +1,11 @@
 //! Rows of any table, seen alike.
 
 use crate::emit::member_name;
+use crate::expression::Rule;
 use crate::model::{
-    Area, CLEAN_TYPE, Clean, Control, ControlBit, Enum, EnumValue, Exit, ExitMap, Field, Head, Information,
+    Area, CLEAN_TYPE, Cite, Clean, Control, ControlBit, Enum, EnumValue, Exit, ExitMap, Field, Head, Information,
     InstructionError, Intercept, InterceptWord, Layout, LayoutField, Manual, Member, ModuleId, Msr, Span, Spec,
-    StateMap, Types,
+    StateMap, Types, Vendor,
 };
 
 use super::Kind;
@@ -31,6 +32,7 @@ pub(super) enum Entry<'s> {
     Manual(&'s Manual),
     ExitMap(&'s ExitMap),
     StateMap(&'s StateMap),
+    Check(Vendor, &'s Rule),
 }
 
 use Entry::*;
@@ -68,6 +70,9 @@ pub(super) fn all(spec: &Spec) -> Vec<Entry<'_>> {
     }
     all.extend(spec.exit_map.iter().map(ExitMap));
     all.extend(spec.state_map.iter().map(StateMap));
+    for vendor in [Vendor::Intel, Vendor::Amd] {
+        all.extend(spec.rules(vendor).rules.iter().map(|rule| Check(vendor, rule)));
+    }
     all.extend(spec.manuals.iter().map(Manual));
     all
 }
@@ -90,6 +95,7 @@ impl<'s> Entry<'s> {
             Clean(_) => Kind::Clean,
             Manual(_) => Kind::Manual,
             ExitMap(_) | StateMap(_) => Kind::Map,
+            Check(..) => Kind::Check,
         }
     }
 
@@ -116,6 +122,8 @@ impl<'s> Entry<'s> {
             Manual(_) => "document",
             ExitMap(_) => "exits of both vendors that correspond",
             StateMap(_) => "guest state of both vendors that corresponds",
+            Check(Vendor::Amd, _) => "entry check of SVM",
+            Check(..) => "entry check of VMX",
         }
     }
 
@@ -136,7 +144,7 @@ impl<'s> Entry<'s> {
             Word(row) => &row.head,
             Intercept(_, row) => &row.head,
             Clean(row) => &row.head,
-            Manual(_) | ExitMap(_) | StateMap(_) => return None,
+            Manual(_) | ExitMap(_) | StateMap(_) | Check(..) => return None,
         })
     }
 
@@ -146,6 +154,7 @@ impl<'s> Entry<'s> {
             Manual(row) => &row.id.value,
             ExitMap(row) => &row.name.value,
             StateMap(row) => &row.name.value,
+            Check(_, rule) => &rule.name,
             _ => self.head().map_or("", Head::name),
         }
     }
@@ -158,12 +167,21 @@ impl<'s> Entry<'s> {
         }
     }
 
+    /// Where a manual says so.
+    pub fn cite(self) -> Option<&'s Cite> {
+        match self {
+            Check(_, rule) => Some(&rule.cite),
+            _ => self.head().map(|head| &head.cite),
+        }
+    }
+
     /// The place of its name.
     pub fn span(self) -> Span {
         match self {
             Manual(row) => row.id.span,
             ExitMap(row) => row.name.span,
             StateMap(row) => row.name.span,
+            Check(_, rule) => rule.span,
             _ => self.head().map_or_else(Span::default, |head| head.name.span),
         }
     }
@@ -182,7 +200,8 @@ impl<'s> Entry<'s> {
             Word(row) => row.module,
             Intercept(_, row) => row.module,
             Clean(row) => row.module,
-            Manual(_) | ExitMap(_) | StateMap(_) => return None,
+            // Those that come from control bits have no row of their own.
+            Manual(_) | ExitMap(_) | StateMap(_) | Check(..) => return None,
         })
     }
 
@@ -218,6 +237,7 @@ impl<'s> Entry<'s> {
                 vec![word.head.name().to_owned(), word.member.value.clone(), word.number.value.to_string()]
             }
             Clean(_) => vec![CLEAN_TYPE.to_owned(), "clean".to_owned()],
+            Check(vendor, _) => vec!["entry_checks".to_owned(), vendor.name().to_owned()],
             _ => Vec::new(),
         };
         if let Some(module) = self.module().map(|id| spec.module(id)) {
@@ -274,6 +294,9 @@ impl<'s> Entry<'s> {
         if self.is_reserved() {
             return None;
         }
+        if let Check(vendor, rule) = self {
+            return Some(format!("x86_vcpu::spec::{}::entry_checks::{}", vendor.name(), rule.name));
+        }
         let module = spec.module(self.module()?);
         let module = format!("{}::{}", module.vendor.name(), module.name);
         let part = |word: &str, field: &LayoutField| {
@@ -292,7 +315,7 @@ impl<'s> Entry<'s> {
             MemberBit(member, field) => part(Types::of_member(spec, member)?, field),
             Intercept(word, _) => format!("{}::{}", word.head.name(), self.name()),
             Clean(_) => format!("{CLEAN_TYPE}::{}", self.name()),
-            Manual(_) | ExitMap(_) | StateMap(_) => return None,
+            Manual(_) | ExitMap(_) | StateMap(_) | Check(..) => return None,
         };
         Some(format!("x86_vcpu::spec::{module}::{item}"))
     }

@@ -31,4 +31,6 @@ pub enum Kind {
     Manual,
     /// What of VMX corresponds to what of SVM.
     Map,
+    /// What a processor checks before it enters a guest.
+    Check,
 }

@@ -91,6 +91,7 @@ pub(super) fn of(spec: &Spec, entry: Entry) -> Vec<Fact> {
                     counterpart(&mut add, "on SVM", members.collect(), &row.note);
                 }
             }
+            checks(&mut add, spec, Vendor::Intel, field.head.name());
             let words = spec.controls.iter().filter(|word| word.field.value == field.head.name());
             add("controls", words.map(|word| format!("{} ({})", word.id.value.name(), word.head.name())).collect());
         }
@@ -106,6 +107,7 @@ pub(super) fn of(spec: &Spec, entry: Entry) -> Vec<Fact> {
                     counterpart(&mut add, "on VMX", fields.collect(), &row.note);
                 }
             }
+            checks(&mut add, spec, Vendor::Amd, &format!("{}.{}", member.area.name(), member.head.name()));
         }
         Entry::Intercept(word, bit) => {
             let exit =
@@ -136,6 +138,21 @@ pub(super) fn of(spec: &Spec, entry: Entry) -> Vec<Fact> {
         _ => {}
     }
     facts
+}
+
+/// The entry checks that blame a field, and those that look at it.
+fn checks(add: &mut impl FnMut(&'static str, Vec<String>), spec: &Spec, vendor: Vendor, name: &str) {
+    let rules = &spec.rules(vendor).rules;
+    let (mut blaming, mut looking) = (Vec::new(), Vec::new());
+    for rule in rules {
+        if rule.field.name == name {
+            blaming.push(rule.name.clone());
+        } else if rule.inputs.iter().any(|place| place.name == name) {
+            looking.push(rule.name.clone());
+        }
+    }
+    add("entry checks", blaming);
+    add("looked at by", looking);
 }
 
 fn counterpart(

@@ -35,6 +35,9 @@ impl<'s> Rust<'s> {
     }
 
     fn own(&self, entry: Entry) -> Option<(String, String)> {
+        if let Entry::Check(vendor, rule) = entry {
+            return self.constant(&format!("{}/entry_checks.rs", vendor.name()), &rule.name);
+        }
         let module = self.spec.module(entry.module()?);
         let module = &format!("{}/{}.rs", module.vendor.name(), module.name);
         if entry.is_reserved() {
@@ -62,7 +65,7 @@ impl<'s> Rust<'s> {
                 let name = crate::emit::member_name(self.spec, member);
                 self.associated(module, structure(member), &[name.clone(), format!("set_{name}")])
             }
-            Entry::Manual(_) | Entry::ExitMap(_) | Entry::StateMap(_) => None,
+            Entry::Manual(_) | Entry::ExitMap(_) | Entry::StateMap(_) | Entry::Check(..) => None,
         }
     }
 

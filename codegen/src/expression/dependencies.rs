@@ -86,6 +86,7 @@ fn rule(
         inputs,
         when_text: vec![format!("{id}.{}", bit.head.name())],
         require_text: format!("{not}{other}"),
+        shows_text: None,
         explain,
         hint,
     })

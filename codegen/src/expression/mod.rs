@@ -17,6 +17,9 @@ mod syntax;
 mod template;
 mod typed;
 
+#[cfg(test)]
+mod tests;
+
 pub use evaluate::{Judgement, State, Verdict, judge, judge_some, violations};
 pub use rules::{Definition, Rule, Rules};
 pub use typed::{Binary, Capability, EntryPart, Expr, Place, Register};

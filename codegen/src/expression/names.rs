@@ -214,7 +214,7 @@ impl<'s> Resolver<'_, 's> {
             });
         }
         if let Some(span) = self.later.get(&name.text) {
-            let problem = Problem::new(name.range.clone(), format!("`{}` is defined later", name.text));
+            let problem = Problem::new(name.range.clone(), format!("`{}` is not defined yet", name.text));
             return Err(problem.help("a definition stands before what uses it").related(*span, "it is here"));
         }
         let names = self.known.keys().map(String::as_str).chain(HEADS.iter().copied());

@@ -55,7 +55,8 @@ impl<'t> Parser<'t> {
         if self.takes(sign) {
             return Ok(place);
         }
-        Err(Problem::new(place, format!("`{sign}` is missing {after}{}", self.instead())))
+        let space = if after.is_empty() { "" } else { " " };
+        Err(Problem::new(place, format!("`{sign}` is missing{space}{after}{}", self.instead())))
     }
 
     /// What stands there instead.

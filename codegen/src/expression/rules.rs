@@ -72,6 +72,8 @@ pub struct Rule {
     pub when_text: Vec<String>,
     /// `require`, as written.
     pub require_text: String,
+    /// `shows`, as written.
+    pub shows_text: Option<String>,
     /// What the rule is, and why.
     pub explain: String,
     /// How to mend it.
@@ -306,6 +308,7 @@ impl<'s> Reader<'_, 's> {
         let entries = entries.map(|entries| self.area(&entries));
         let conditions: Vec<_> = when.iter().map(|when| self.expression(when, has_entries, Some(true))).collect();
         let require_expr = self.expression(&require, has_entries, Some(true));
+        let shows_text = shows.as_ref().map(|shows| squeezed(&shows.text));
         let shows = shows.map(|shows| self.expression(&shows, has_entries, Some(false)));
         for text in when
             .iter()
@@ -359,6 +362,7 @@ impl<'s> Reader<'_, 's> {
             inputs,
             when_text: when.iter().map(|when| squeezed(&when.text)).collect(),
             require_text: squeezed(&require.text),
+            shows_text,
             explain: squeezed(&explain.text),
             hint: squeezed(&hint.text),
         });
@@ -382,6 +386,9 @@ impl<'s> Reader<'_, 's> {
 
     /// Parses and types; `condition` says which kind is wanted.
     fn expression(&mut self, text: &Filled, entries: bool, condition: Option<bool>) -> Option<(Expr, Ty)> {
+        if text.is_broken {
+            return None;
+        }
         let resolver = Resolver {
             lookup: self.lookup,
             known: &self.known,
@@ -406,6 +413,9 @@ impl<'s> Reader<'_, 's> {
 
     /// The field at fault.
     fn field(&mut self, text: &Filled) -> Option<Place> {
+        if text.is_broken {
+            return None;
+        }
         let found = parse(&text.text).and_then(|node| {
             let resolver = Resolver {
                 lookup: self.lookup,

@@ -32,6 +32,8 @@ pub(super) struct Filled {
     /// Where its characters start in the file; nothing if they are not written as they are read.
     origin: Option<usize>,
     parts: Vec<Part>,
+    /// A template has no value.
+    pub is_broken: bool,
 }
 
 /// A part of the result: where it starts, and which bytes of the original it comes from.
@@ -74,7 +76,8 @@ pub(super) fn fill(
     out: &mut Vec<Diagnostic>,
 ) -> Filled {
     let source = text.value.as_str();
-    let mut filled = Filled { text: String::new(), span: text.span, origin: origin(sources, text), parts: Vec::new() };
+    let origin = origin(sources, text);
+    let mut filled = Filled { text: String::new(), span: text.span, origin, parts: Vec::new(), is_broken: false };
     let mut at = 0;
     // Without keys nothing is a template.
     while let Some(open) = source[at..].find('{').filter(|_| !each.is_empty()) {
@@ -89,6 +92,7 @@ pub(super) fn fill(
         match replacement(key, binding) {
             Some(value) => filled.push(open..close, &value, false),
             None => {
+                filled.is_broken = true;
                 filled.push(open..close, &source[open..close], true);
                 let span = filled.span(filled.text.len() - (close - open)..filled.text.len());
                 let error = Diagnostic::new(span, format!("`each` has no `{key}`"));

@@ -4,7 +4,8 @@ mod exits;
 mod vmcb;
 mod vmcs;
 
-use crate::model::{Area, BitRange, Manual, Spec};
+use crate::expression::{Expr, Rule, Rules};
+use crate::model::{Area, BitRange, Manual, Phase, Spec, Vendor};
 
 use super::entry::Entry;
 use super::number::{both, hex};
@@ -91,6 +92,7 @@ pub(super) fn of(spec: &Spec, entry: Entry) -> Vec<Fact> {
             facts.add("SVM", or_nothing(members.collect()));
             facts.add_if("note", row.note.clone());
         }
+        Entry::Check(_, rule) => check(&mut facts, spec, rule),
     }
     facts.list
 }
@@ -98,21 +100,63 @@ pub(super) fn of(spec: &Spec, entry: Entry) -> Vec<Fact> {
 /// Where a row comes from and what it becomes: the citation, the place in the tables, the path in Rust.
 pub(super) fn source(spec: &Spec, entry: Entry) -> Vec<Fact> {
     let mut facts = Facts::default();
-    if let Some(head) = entry.head() {
-        facts.add_if("note", head.note.clone());
-        let page = head.cite.page.as_ref().map(|page| format!(", page {}", page.value)).unwrap_or_default();
-        facts.add("cited", format!("\"{}\"{page}", head.cite.title));
-        match spec.manual(&head.cite.doc.value) {
+    if let Some(cite) = entry.cite() {
+        facts.add_if("note", entry.head().and_then(|head| head.note.clone()));
+        let page = cite.page.as_ref().map(|page| format!(", page {}", page.value)).unwrap_or_default();
+        facts.add("cited", format!("\"{}\"{page}", cite.title));
+        match spec.manual(&cite.doc.value) {
             Some(manual) => facts.add("in", document(manual)),
-            None => facts.add("in", head.cite.doc.value.clone()),
+            None => facts.add("in", cite.doc.value.clone()),
         }
-        if let Some(why) = &head.cite.unchecked {
+        if let Some(why) = &cite.unchecked {
             facts.list.push(("unchecked", Cell::new(Ink::Wrong, why)));
         }
     }
     facts.add("table", spec.sources.place(entry.span()).to_string());
     facts.add_if("Rust", entry.rust_path(spec));
     facts.list
+}
+
+/// A rule; the definitions that it names, too.
+fn check(facts: &mut Facts, spec: &Spec, rule: &Rule) {
+    facts.add("explained", rule.explain.clone());
+    facts.add("field", rule.field.name.clone());
+    facts.add("phase", rule.phase.name());
+    facts.add("severity", rule.severity.name());
+    if rule.qualification != 0 {
+        facts.add("qualification", rule.qualification.to_string());
+    }
+    for when in &rule.when_text {
+        facts.add("when", when.clone());
+    }
+    facts.add("requires", rule.require_text.clone());
+    if let Some((count, address)) = &rule.entries {
+        facts.add("each entry of", format!("{} at {}", count.name, address.name));
+    }
+    let vendor = if rule.phase == Phase::Vmrun { Vendor::Amd } else { Vendor::Intel };
+    let rules = spec.rules(vendor);
+    let mut names: Vec<usize> = Vec::new();
+    rule.when.iter().chain([&rule.require]).for_each(|expr| definitions(rules, expr, &mut names));
+    for definition in names.into_iter().filter_map(|index| rules.definitions.get(index)) {
+        facts.add("where", format!("{} = {}", definition.name, definition.text));
+    }
+    facts.add_if("shows", rule.shows_text.clone());
+    facts.add("looks at", rule.inputs.iter().map(|place| place.name.as_str()).collect::<Vec<_>>().join(", "));
+    facts.add("to mend", rule.hint.clone());
+    facts.add_if("note", rule.note.clone());
+}
+
+/// The definitions that an expression uses, and those that they use, each once.
+fn definitions(rules: &Rules, expr: &Expr, out: &mut Vec<usize>) {
+    if let Expr::Define(index) = expr
+        && !out.contains(index)
+    {
+        out.push(*index);
+        if let Some(definition) = rules.definitions.get(*index) {
+            definitions(rules, &definition.expr, out);
+        }
+    }
+    expr.parts().into_iter().for_each(|part| definitions(rules, part, out));
 }
 
 #[derive(Default)]
@@ -156,8 +200,8 @@ fn manual(facts: &mut Facts, spec: &Spec, row: &Manual) {
     facts.add_if("url", row.url.clone());
     facts.add_if("sha256", row.sha256.as_ref().map(|sum| sum.value.clone()));
     facts.add_if("note", row.note.clone());
-    let heads = super::entry::all(spec).into_iter().filter_map(Entry::head);
-    let citing: Vec<_> = heads.filter(|head| head.cite.doc.value == row.id.value).collect();
-    let unchecked = citing.iter().filter(|head| head.cite.unchecked.is_some()).count();
+    let cites = super::entry::all(spec).into_iter().filter_map(Entry::cite);
+    let citing: Vec<_> = cites.filter(|cite| cite.doc.value == row.id.value).collect();
+    let unchecked = citing.iter().filter(|cite| cite.unchecked.is_some()).count();
     facts.add("cited by", format!("{} rows, {unchecked} of them unchecked", citing.len()));
 }

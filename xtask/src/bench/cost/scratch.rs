@@ -35,7 +35,11 @@ impl<'r> Scratch<'r> {
         fs::write(directory.join("build.rs"), fs::read(repo.root.join("build.rs"))?)?;
         fs::write(
             directory.join("src/lib.rs"),
-            format!("#![no_std]\n#[path = {:?}]\npub mod spec;\n", repo.root.join("src/spec/mod.rs")),
+            format!(
+                "#![no_std]\n#[path = {:?}]\npub mod spec;\n#[path = {:?}]\npub mod entry;\n",
+                repo.root.join("src/spec/mod.rs"),
+                repo.root.join("src/entry/mod.rs")
+            ),
         )?;
         // The versions that the repository is tested with.
         fs::copy(repo.root.join("Cargo.lock"), directory.join("Cargo.lock"))?;
