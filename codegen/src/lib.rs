@@ -11,6 +11,8 @@ pub mod audit;
 pub mod diagnostics;
 #[cfg(feature = "cli")]
 pub mod diff;
+#[cfg(feature = "cli")]
+pub mod doctor;
 pub mod emit;
 #[cfg(feature = "cli")]
 pub mod explain;

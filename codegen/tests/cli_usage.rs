@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{Scratch, manifest, transcript::run};
 
-const COMMANDS: [&str; 6] = ["check", "show", "decode", "generate", "export", "completions"];
+const COMMANDS: [&str; 7] = ["check", "show", "decode", "generate", "export", "doctor", "completions"];
 
 #[test]
 fn exit_codes_tell_mistakes_from_wrong_usage() {

@@ -6,7 +6,7 @@
 pub mod between;
 pub mod citations;
 pub mod compare;
-mod names;
+pub(crate) mod names;
 mod open;
 pub mod read;
 pub mod report;

@@ -40,7 +40,13 @@ pub struct Diagnosis<'s> {
     pub unjudged: Vec<Unjudged<'s>>,
     /// How many rules are kept, or say nothing of such a state.
     pub kept: usize,
+    /// Fields that the dump does not have and nearly every rule needs, with the value that they are taken for.
+    pub assumed: Vec<(&'static str, u64)>,
 }
+
+/// Without it nobody knows whether the save area of a VMCB means anything: with encrypted registers it does not. A VMCB of
+/// such a guest shows nothing else, so that it would be seen.
+const ASSUMED: [(&str, u64); 1] = [("control.NESTED_CONTROL", 0)];
 
 impl Diagnosis<'_> {
     /// What the rules that could not be judged lack, each once.
@@ -53,8 +59,10 @@ impl Diagnosis<'_> {
 pub fn examine<'s>(spec: &'s Spec, dump: &Dump, capabilities: &Capabilities) -> Diagnosis<'s> {
     let mut known = dump.capabilities.clone();
     known.extend(capabilities);
-    let patient = Patient { dump, capabilities: &known };
-    let mut diagnosis = Diagnosis::default();
+    let assumed =
+        ASSUMED.into_iter().filter(|(name, _)| dump.vendor == Some(Vendor::Amd) && dump.value(name).is_none());
+    let mut diagnosis = Diagnosis { assumed: assumed.collect(), ..Diagnosis::default() };
+    let patient = Patient { dump, assumed: diagnosis.assumed.clone(), capabilities: &known };
     let Some(vendor @ (Vendor::Intel | Vendor::Amd)) = dump.vendor else { return diagnosis };
     for judgement in judge(spec.rules(vendor), &patient) {
         let rule = judgement.rule;
@@ -76,12 +84,14 @@ pub fn examine<'s>(spec: &'s Spec, dump: &Dump, capabilities: &Capabilities) -> 
 /// A dump, as the rules see it.
 struct Patient<'a> {
     dump: &'a Dump,
+    assumed: Vec<(&'static str, u64)>,
     capabilities: &'a Capabilities,
 }
 
 impl State for Patient<'_> {
     fn field(&self, name: &str) -> Option<u64> {
-        self.dump.value(name)
+        let assumed = || self.assumed.iter().find(|(assumed, _)| *assumed == name).map(|(_, value)| *value);
+        self.dump.value(name).or_else(assumed)
     }
 
     fn msr(&self, address: u32) -> Option<u64> {

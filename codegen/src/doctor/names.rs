@@ -9,6 +9,34 @@ use crate::model::Spec;
 use super::fields::{member_name, members};
 use super::spellings::{Goal, Section, goals};
 
+/// Names of Linux (arch/x86/include/asm/vmx.h), of Xen and of the crate `x86` in which too few words are those of the
+/// manual; segments apart.
+const ABBREVIATED: &[(&str, &str)] = &[
+    ("posted_intr_nv", "POSTED_INTERRUPT_NOTIFICATION_VECTOR"),
+    ("guest_pml_index", "PML_INDEX"),
+    ("virtual_apic_page_addr", "VIRTUAL_APIC_ADDRESS"),
+    ("ve_information_address", "VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS"),
+    ("shared_ept_pointer", "SEAM_SHARED_EPT_POINTER"),
+    ("guest_pdptr0", "GUEST_PDPTE0"),
+    ("guest_pdptr1", "GUEST_PDPTE1"),
+    ("guest_pdptr2", "GUEST_PDPTE2"),
+    ("guest_pdptr3", "GUEST_PDPTE3"),
+    ("cpu_based_vm_exec_control", "PRIMARY_PROCESSOR_CONTROLS"),
+    ("secondary_vm_exec_control", "SECONDARY_PROCESSOR_CONTROLS"),
+    ("tertiary_vm_exec_control", "TERTIARY_PROCESSOR_CONTROLS"),
+    ("vm_exit_controls", "PRIMARY_VM_EXIT_CONTROLS"),
+    ("notify_window", "INSTRUCTION_TIMEOUT_CONTROL"),
+    ("guest_interruptibility_info", "GUEST_INTERRUPTIBILITY_STATE"),
+    ("pinbased_exec_controls", "PIN_BASED_CONTROLS"),
+    ("primary_procbased_exec_controls", "PRIMARY_PROCESSOR_CONTROLS"),
+    ("secondary_procbased_exec_controls", "SECONDARY_PROCESSOR_CONTROLS"),
+    ("vmexit_controls", "PRIMARY_VM_EXIT_CONTROLS"),
+    ("vmentry_controls", "VM_ENTRY_CONTROLS"),
+];
+
+/// What Linux and Xen call access rights.
+const RIGHTS: &str = "_ar_bytes";
+
 /// The fields that a name may mean, on a CPU of each vendor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -89,6 +117,14 @@ impl<'s> Dictionary<'s> {
             if !svm.is_empty() {
                 return Meaning { vmx: Vec::new(), svm };
             }
+        }
+        // Names of theirs that are no names of the manual's.
+        let last = words.last().copied().unwrap_or(path);
+        let rights = last.strip_suffix(RIGHTS).map(|segment| format!("{segment}_access_rights"));
+        let theirs = ABBREVIATED.iter().find(|(name, _)| *name == last).map(|(_, field)| (*field).to_owned());
+        let vmx = theirs.or(rights).and_then(|name| self.vmx.iter().find(|(own, _)| own.eq_ignore_ascii_case(&name)));
+        if let Some((name, _)) = vmx {
+            return Meaning { vmx: one(name), svm: Vec::new() };
         }
         // `vmcs::guest::CR0` of the crate x86.
         let joined = path.rsplit_once("::").map(|(path, name)| {

@@ -42,7 +42,8 @@ impl Number<'_> {
 
     /// Its value where people wrote it: by its prefix or suffix; with leading zeros or letters it is hexadecimal.
     pub fn plain(self) -> Option<u64> {
-        let hexadecimal = self.0.len() > 1 && self.0.starts_with('0') || self.0.contains(|c: char| !c.is_ascii_digit());
+        let letters = self.0.contains(|c: char| !c.is_ascii_digit() && c != '-');
+        let hexadecimal = letters || self.0.len() > 1 && self.0.starts_with('0');
         match crate::explain::number::parse(self.0) {
             Some(number) if !hexadecimal || self.0.contains(['x', 'X', 'h', 'H']) => {
                 Some(crate::explain::number::bits(number))

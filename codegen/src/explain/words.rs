@@ -179,6 +179,46 @@ fn lines(
     }
 }
 
+/// A value in one line: the bits that are set and what the ranges hold, or the name of the value.
+pub(super) fn line(spec: &Spec, shape: &Shape, value: u64) -> String {
+    match &shape.content {
+        Content::Values(values, _) => {
+            let signed = i128::from(value.cast_signed());
+            let found = values.iter().find(|(number, _)| *number == i128::from(value) || *number == signed);
+            found.map_or_else(|| "a value that no table lists".to_owned(), |(_, head)| head.manual_name.clone())
+        }
+        Content::Word(parts) => {
+            let listed = parts.iter().fold(0, |all, part| all | part.bits.mask());
+            let mut said: Vec<String> = parts.iter().filter_map(|part| briefly(spec, part, value)).collect();
+            if value & !listed != 0 {
+                said.push(format!("bits that no table lists: {:#x}", value & !listed));
+            }
+            if said.is_empty() { "no bit is set".to_owned() } else { said.join(", ") }
+        }
+    }
+}
+
+/// What a part of a word says, if it says anything.
+fn briefly(spec: &Spec, part: &Part, value: u64) -> Option<String> {
+    let (own, name) = (part.of(value), part.head.name());
+    if let Some(wanted) = part.wanted() {
+        return (own != wanted).then(|| format!("reserved {} = {own:#x}", part.place()));
+    }
+    if part.is_flag() {
+        return (own != 0).then(|| name.to_owned());
+    }
+    let named = match part.ty.and_then(|ty| shape(spec, ty)).map(|shape| shape.content) {
+        Some(Content::Values(values, _)) => {
+            values.iter().find(|(number, _)| *number == i128::from(own)).map(|(_, head)| head.name().to_owned())
+        }
+        _ => None,
+    };
+    match named {
+        Some(named) => Some(format!("{name} = {named}")),
+        None => (own != 0).then(|| format!("{name} = {own:#x}")),
+    }
+}
+
 /// The type that `name` means: a type, or the type of what has that name.
 pub(super) fn type_called(spec: &Spec, name: &str) -> Result<String> {
     if shape(spec, name).is_some() {

@@ -7,6 +7,7 @@ mod compile;
 mod completions;
 mod decode;
 mod diff;
+mod doctor;
 mod export;
 mod failure;
 mod generate;
@@ -53,6 +54,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Say what manuals and other documents have otherwise, and what they confirm.
     Audit(audit::Arguments),
+    /// Say which rules of VM entry the dump of a VMCS or VMCB breaks, and how to mend it.
+    Doctor(doctor::Arguments),
     /// Print a script that lets a shell complete the command line.
     Completions(completions::Arguments),
 }
@@ -76,6 +79,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Atlas(own) => Ok(atlas::run(&spec()?, &own, &dir)?),
         Command::Diff(own) => return Ok(diff::run(&own, &dir, arguments.pretty)),
         Command::Audit(own) => return Ok(audit::run(&own, &dir, arguments.pretty)),
+        Command::Doctor(own) => return Ok(doctor::run(&own, &dir, arguments.pretty)),
         Command::Completions(own) => completions::run::<Arguments>(&own),
     }?;
     Ok(ExitCode::SUCCESS)

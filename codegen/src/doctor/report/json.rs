@@ -35,6 +35,7 @@ fn dump(number: usize, dump: &Dump, diagnosis: &Diagnosis) -> Value {
         "lines": [dump.lines.0, dump.lines.1],
         "about": dump.about,
         "failure": dump.failure.map(|(line, number)| json!({ "line": line, "number": number })),
+        "assumed": diagnosis.assumed.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<Map<_, _>>(),
         "values": values.collect::<Map<_, _>>(),
         "violations": findings(&diagnosis.violations),
         "remarks": findings(&diagnosis.remarks),

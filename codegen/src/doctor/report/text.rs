@@ -46,6 +46,12 @@ impl Teller<'_> {
         let mut facts: Vec<_> = dump.about.iter().map(|text| ("from", Cell::from(text.as_str()))).collect();
         let all = self.fields.count(vendor);
         facts.push(("values", format!("{} of {all} fields", dump.values.len()).into()));
+        facts.extend(
+            diagnosis
+                .assumed
+                .iter()
+                .map(|(name, value)| ("assumed", format!("{name} = {value:#x}, as the dump does not have it").into())),
+        );
         facts.extend(self.failed(dump).into_iter().map(|text| ("failed", Cell::from(text))));
         page.facts(facts);
         if !dump.problems.is_empty() {

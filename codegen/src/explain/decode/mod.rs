@@ -22,6 +22,11 @@ impl Explainer<'_> {
         self.typed(&ty, value)
     }
 
+    /// A value of the type with this very name in one line; nothing for a plain number.
+    pub fn in_words(&self, ty: &str, value: u64) -> Option<String> {
+        shape(self.spec, ty).map(|shape| words::line(self.spec, &shape, value))
+    }
+
     /// A VM-instruction error.
     pub fn error(&self, number: i128) -> Result<Page> {
         self.typed("InstructionError", number)
