@@ -379,3 +379,9 @@ fn intel() {
     use x86_vcpu::spec::intel::entry_checks as rules;
     run(Vendor::Intel, "intel.toml", rules::CHECKS, |state, capabilities| rules::check(state, capabilities).collect());
 }
+
+#[test]
+fn amd() {
+    use x86_vcpu::spec::amd::entry_checks as rules;
+    run(Vendor::Amd, "amd.toml", rules::CHECKS, |state, capabilities| rules::check(state, capabilities).collect());
+}

@@ -193,7 +193,7 @@ impl Teller<'_> {
             );
             return said;
         }
-        let reported = dump.failure.map(|(line, number)| (line, number));
+        let reported = dump.failure;
         let reason = dump.value("EXIT_REASON").map(|reason| (line("EXIT_REASON"), reason));
         let failing = |reason: &(usize, u64)| reason.1 & ENTRY_FAILURE != 0;
         // VMfail leaves the exit information of the exit before.
