@@ -16,6 +16,7 @@
 //! | sending interrupts from other CPUs, and stopping a guest | [`VcpuHandle`] |
 //! | building EPT or nested page tables | [`nested`] |
 //! | ArceOS | the module `axvcpu` (feature `axvcpu`) |
+//! | recording what enters a vCPU, and replaying it | the module `replay` (feature `replay`) |
 //! | probing registers that may fault | [`fixup`](mod@fixup) |
 //!
 //! Between [`bind`](Vcpu::bind) and [`unbind`](Vcpu::unbind) the CPU's extended registers (x87, SSE, AVX) and a few
@@ -48,6 +49,9 @@ pub mod nested;
 mod observer;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 mod percpu;
+#[cfg(feature = "replay")]
+#[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
+pub mod replay;
 pub mod spec;
 #[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
 mod statistics;

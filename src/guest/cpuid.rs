@@ -140,6 +140,19 @@ impl CpuidPolicy {
         }
     }
 
+    /// Hides RDRAND and RDSEED.
+    #[cfg(feature = "replay")]
+    pub(crate) fn hide_random(&mut self) {
+        use crate::spec::x86::registers::Cpuid7Ebx;
+
+        if let Some(entry) = self.get_mut(CpuidLeaf::FEATURES.0, 0) {
+            entry.ecx = Cpuid1Ecx::from_bits(entry.ecx).without(Cpuid1Ecx::RDRAND).bits();
+        }
+        if let Some(entry) = self.get_mut(CpuidLeaf::STRUCTURED_FEATURES.0, 0) {
+            entry.ebx = Cpuid7Ebx::from_bits(entry.ebx).without(Cpuid7Ebx::RDSEED).bits();
+        }
+    }
+
     /// Family, model and stepping.
     pub(crate) fn signature(&self) -> u32 {
         self.get(CpuidLeaf::FEATURES.0, 0).map_or(0, |entry| entry.eax)

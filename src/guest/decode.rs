@@ -16,6 +16,8 @@ mod memory_operand;
 mod modrm;
 mod padded;
 mod prefixes;
+#[cfg(all(feature = "replay", any(feature = "vmx", feature = "amd")))]
+mod repeated;
 #[cfg(any(feature = "amd", test))]
 mod skip;
 #[cfg(feature = "amd")]
@@ -23,6 +25,8 @@ mod string_operands;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "replay", any(feature = "vmx", feature = "amd")))]
+pub use self::repeated::is_repeated_string;
 #[cfg(feature = "amd")]
 pub use self::skip::unprefixed_length;
 #[cfg(any(feature = "amd", test))]

@@ -90,8 +90,17 @@ impl<S: FrameSource> GuestState<S> {
         Ok(())
     }
 
+    /// The host's time-stamp counter: every reading of the time for this guest comes here.
+    #[inline]
+    pub(crate) fn timestamp(&self) -> u64 {
+        #[cfg(feature = "replay")]
+        return self.clock.now();
+        #[cfg(not(feature = "replay"))]
+        host::timestamp()
+    }
+
     pub(crate) fn now(&self) -> Moment {
-        Moment { host: host::timestamp(), tsc: self.tsc }
+        Moment { host: self.timestamp(), tsc: self.tsc }
     }
 
     /// Works out anew when the vCPU is to be disturbed.
@@ -196,6 +205,10 @@ impl<S: FrameSource> GuestState<S> {
     }
 
     fn host(&self) -> Option<&'static dyn VcpuHost> {
+        #[cfg(feature = "replay")]
+        if self.clock.is_replaying() {
+            return None;
+        }
         self.interrupts.apic().and_then(LocalApic::host)
     }
 

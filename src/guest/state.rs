@@ -20,7 +20,7 @@ use crate::{
     cpu::CpuIndex,
     exit::{NestedFault, VmExit, Width},
     frame::{FrameSource, HostFrames},
-    handle::{CpuTag, Forget},
+    handle::{CpuTag, Forget, Mail},
     host::{self, HostDebug},
     nested::{DirtyLog, NestedCapabilities, NestedFormat, answer_write, inspect},
     observer::Observer,
@@ -137,6 +137,9 @@ pub(crate) struct GuestState<S: FrameSource = HostFrames> {
     pub(crate) dirty_log: Option<DirtyLog<S>>,
     /// Who is told of each exit.
     pub(crate) observer: Observer<S>,
+    /// What time it is for the guest.
+    #[cfg(feature = "replay")]
+    pub(crate) clock: crate::replay::Clock,
 }
 
 impl<S: FrameSource> GuestState<S> {
@@ -174,6 +177,8 @@ impl<S: FrameSource> GuestState<S> {
             nested_flags: false,
             dirty_log: None,
             observer: Observer::new(&config)?,
+            #[cfg(feature = "replay")]
+            clock: crate::replay::Clock::default(),
         })
     }
 
@@ -339,9 +344,15 @@ impl<S: FrameSource> GuestState<S> {
     #[cold]
     pub(crate) fn read_mail(&mut self) -> (bool, Option<Forget>) {
         let mail = self.handle.take();
+        self.take_in(&mail)
+    }
+
+    /// Takes in what was in the letter box.
+    #[inline]
+    pub(crate) fn take_in(&mut self, mail: &Mail) -> (bool, Option<Forget>) {
         // What was sent before an INIT is lost with it.
         let init = self.take_init(mail.init, mail.start_up);
-        self.interrupts.receive(&mail);
+        self.interrupts.receive(mail);
         // A local APIC that hardware delivers the interrupts of has to be told, whatever holds them back.
         if self.interrupts.any() || self.interrupts.apic().is_some() {
             self.events.wake();

@@ -83,6 +83,18 @@ impl Tsc {
         rounded.and_then(|duration| u64::try_from(duration).ok()).unwrap_or(u64::MAX)
     }
 
+    /// The ratio, the offset and IA32_TSC_ADJUST, for a recording.
+    #[cfg(feature = "replay")]
+    pub(crate) const fn numbers(&self) -> [u64; 3] {
+        [self.ratio, self.offset, self.adjust]
+    }
+
+    /// The offset and IA32_TSC_ADJUST as they were recorded.
+    #[cfg(feature = "replay")]
+    pub(crate) const fn set_numbers(&mut self, offset: u64, adjust: u64) {
+        (self.offset, self.adjust) = (offset, adjust);
+    }
+
     /// IA32_TSC_ADJUST.
     pub(crate) const fn adjust(&self) -> u64 {
         self.adjust

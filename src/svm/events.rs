@@ -235,7 +235,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// A guest with breakpoints on its stack could make the CPU deliver #DB without end: APM volume 2, "#DB (Debug)" of "Exception
     /// Intercepts".
-    fn intercept_debug(&mut self) {
+    pub(super) fn intercept_debug(&mut self) {
         let stepping = matches!(self.nmi, NmiState::Returning { stepping: true, .. });
         let on = stepping || self.guest.debug.data_breakpoints_enabled();
         self.set_intercept_exceptions(InterceptExceptions::EXCP1, on);

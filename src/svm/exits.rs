@@ -318,7 +318,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             Answer::Value(value) => value,
             Answer::Vendor(VendorMsr::Efer) => self.control_state().efer.bits(),
             Answer::Vendor(VendorMsr::Pat) => self.vmcb.g_pat().bits(),
-            Answer::Vendor(VendorMsr::Tsc) => self.guest.tsc.at(host::timestamp()),
+            Answer::Vendor(VendorMsr::Tsc) => self.guest.tsc.at(self.guest.timestamp()),
             Answer::Vendor(VendorMsr::TscAdjust) => self.guest.tsc.adjust(),
             Answer::Vendor(VendorMsr::LocalApic) => match self.read_apic_msr(msr) {
                 Ok(value) => value,
@@ -349,7 +349,7 @@ impl<S: FrameSource> SvmVcpu<S> {
             }
             Answer::Vendor(VendorMsr::Pat) => self.vmcb.set_g_pat(Pat::from_bits(value)),
             Answer::Vendor(VendorMsr::Tsc) => {
-                self.guest.tsc.write(value, host::timestamp());
+                self.guest.tsc.write(value, self.guest.timestamp());
                 self.write_tsc_offset();
             }
             Answer::Vendor(VendorMsr::Speculation(register)) => {

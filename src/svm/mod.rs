@@ -16,6 +16,8 @@ pub mod payload;
 mod permission_maps;
 mod raw;
 mod register_access;
+#[cfg(feature = "replay")]
+mod replay;
 mod run;
 mod save;
 mod segments;

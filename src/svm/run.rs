@@ -209,7 +209,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// One emulator, which has no next RIP either, does not honour the intercept of XSETBV: what the guest has set is taken in
     /// when somebody looks.
     #[inline(always)]
-    fn follow_xcr0(&mut self) {
+    pub(super) fn follow_xcr0(&mut self) {
         if !self.assists.next_rip {
             self.take_in_xcr0();
         }
@@ -288,7 +288,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// Makes the next VMRUN forget them: APM volume 2, "TLB Flush".
-    fn forget_translations(&mut self) {
+    pub(super) fn forget_translations(&mut self) {
         let Some(cpu) = self.guest.cpu else { return };
         self.forget = false;
         if self.assists.flush_by_asid && self.asid.is_valid_on(cpu) {

@@ -112,7 +112,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.write_primary(vmcs, self.controls.primary.without(windows));
     }
 
-    fn write_primary(&mut self, vmcs: &Vmcs<'_>, primary: PrimaryControls) {
+    pub(super) fn write_primary(&mut self, vmcs: &Vmcs<'_>, primary: PrimaryControls) {
         if primary != self.controls.primary {
             self.controls.primary = primary;
             vmcs.write(PRIMARY_PROCESSOR_CONTROLS, primary);

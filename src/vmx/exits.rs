@@ -246,7 +246,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         match register {
             VendorMsr::Efer => self.control_state(vmcs).efer.bits(),
             VendorMsr::Pat => vmcs.has().map_or(IA32_PAT_RESET, |witness| vmcs.read_if(GUEST_IA32_PAT, witness).bits()),
-            VendorMsr::Tsc => self.guest.tsc.at(host::timestamp()),
+            VendorMsr::Tsc => self.guest.tsc.at(self.guest.timestamp()),
             VendorMsr::TscAdjust => self.guest.tsc.adjust(),
             // Answered before.
             VendorMsr::LocalApic => 0,
@@ -272,7 +272,7 @@ impl<S: FrameSource> VmxVcpu<S> {
                 }
             }
             Answer::Vendor(VendorMsr::Tsc) => {
-                self.guest.tsc.write(value, host::timestamp());
+                self.guest.tsc.write(value, self.guest.timestamp());
                 self.write_tsc_offset(vmcs);
             }
             Answer::Vendor(VendorMsr::Speculation(register)) => {

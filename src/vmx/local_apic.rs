@@ -48,7 +48,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         None
     }
 
-    fn use_preemption_timer(&mut self, vmcs: &Vmcs<'_>, on: bool) {
+    pub(super) fn use_preemption_timer(&mut self, vmcs: &Vmcs<'_>, on: bool) {
         let mut pin = self.controls.pin;
         pin.set(PinControls::ACTIVATE_VMX_PREEMPTION_TIMER, on);
         if pin != self.controls.pin {

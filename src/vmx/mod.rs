@@ -18,6 +18,8 @@ mod observed;
 pub mod payload;
 mod raw;
 mod region;
+#[cfg(feature = "replay")]
+mod replay;
 mod run;
 mod save;
 mod setup;

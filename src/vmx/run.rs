@@ -201,7 +201,7 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest did not run. What was to be injected stays pending.
     #[cold]
-    fn entry_failed(&mut self, vmcs: &Vmcs<'_>, failure: EntryFailure) {
+    pub(super) fn entry_failed(&mut self, vmcs: &Vmcs<'_>, failure: EntryFailure) {
         // The check looks at the event, too.
         let failure = self.explain_failure(failure);
         self.take_back_injected(vmcs);

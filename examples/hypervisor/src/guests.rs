@@ -23,6 +23,7 @@ global_asm!(
     include_str!("../guests/nmi.S"),
     include_str!("../guests/mmio.S"),
     include_str!("../guests/mmio_forms_real.S"),
+    include_str!("../guests/replay_real.S"),
     include_str!("../guests/hypercall.S"),
     include_str!("../guests/invalid_opcode.S"),
     include_str!("../guests/policies.S"),
@@ -51,6 +52,7 @@ global_asm!(
     include_str!("../guests/string_io_limits.S"),
     include_str!("../guests/apic_init.S"),
     include_str!("../guests/exit_trace.S"),
+    include_str!("../guests/replay.S"),
     "    .balign 16",
     "    .globl guests_end",
     "guests_end:",
@@ -162,6 +164,9 @@ guests! {
     exit_trace, "guest_exit_trace", Long;
     speculation, "guest_speculation", Long;
     apic_smp, "guest_apic_smp", Long;
+    replay, "guest_replay", Long;
+    replay_apic, "guest_replay_apic", Long;
+    replay_real, "guest_replay_real", Real;
     bench_cpuid, "guest_bench_cpuid", Long;
     bench_rdmsr, "guest_bench_rdmsr", Long;
     bench_out, "guest_bench_out", Long;

@@ -208,6 +208,13 @@ impl<S: FrameSource> ApicBus<S> {
         sent
     }
 
+    /// Whether more than one vCPU is here.
+    #[cfg(feature = "replay")]
+    pub(crate) fn is_shared(&self) -> bool {
+        let taken = |slot: &&Slot| slot.state.load(Ordering::SeqCst) & Slot::TAKEN != 0;
+        self.content.slots.iter().filter(taken).nth(1).is_some()
+    }
+
     /// A place for one more vCPU.
     ///
     /// # Errors

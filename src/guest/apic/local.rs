@@ -230,6 +230,12 @@ impl<S: FrameSource> LocalApic<S> {
         }
     }
 
+    /// Whether others are on the same bus.
+    #[cfg(feature = "replay")]
+    pub(crate) fn shares_bus(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.bus().is_shared())
+    }
+
     /// The host of the bus.
     pub(crate) fn host(&self) -> Option<&'static dyn VcpuHost> {
         self.link.as_ref().map(|link| link.bus().host())

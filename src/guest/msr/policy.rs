@@ -161,6 +161,12 @@ impl MsrPolicy {
         }
     }
 
+    /// Whether RDTSCP and RDPID are offered.
+    #[cfg(feature = "replay")]
+    pub(crate) const fn has_rdtscp(&self) -> bool {
+        self.rdtscp
+    }
+
     /// Whether the vCPU offers what the registers of a rule belong to.
     fn offers(&self, rule: &MsrRule) -> bool {
         match rule.needs {

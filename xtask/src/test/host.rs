@@ -21,7 +21,7 @@ const WORKSPACES: [(&str, &str); 7] = [
 ];
 
 /// The feature sets that must build without a warning. The flag says which are part of `--quick`.
-const FEATURE_SETS: [(&str, bool); 11] = [
+const FEATURE_SETS: [(&str, bool); 12] = [
     ("", true),
     ("--no-default-features", false),
     ("--no-default-features --features vmx", false),
@@ -31,6 +31,7 @@ const FEATURE_SETS: [(&str, bool); 11] = [
     ("--features amd", false),
     ("--no-default-features --features vmx,statistics", false),
     ("--no-default-features --features amd,trace", false),
+    ("--no-default-features --features amd,replay", false),
     ("--features axvisor", false),
     ("--all-features", false),
 ];
@@ -39,7 +40,7 @@ const FEATURE_SETS: [(&str, bool); 11] = [
 const TESTS: [(&str, bool); 6] = [
     ("xtask", true),
     ("x86_vcpu_codegen --features cli", true),
-    ("x86_vcpu --features amd,serde,statistics,trace", true),
+    ("x86_vcpu --features amd,serde,statistics,trace,replay", true),
     ("x86_vcpu", false),
     ("x86_vcpu --no-default-features --features vmx", false),
     ("x86_vcpu --no-default-features --features amd", false),

@@ -24,6 +24,7 @@ mod mmio_forms;
 mod multiprocessor;
 mod nested;
 mod policies;
+mod replay;
 mod speculation;
 mod trace;
 mod tsc;
@@ -129,6 +130,9 @@ scenarios! {
     nested_misconfiguration = nested::nested_misconfiguration();
     shootdown on 2 CPUs = nested::shootdown();
     host_nmi on 2 CPUs = multiprocessor::host_nmi();
+    replay = replay::long();
+    replay_real = replay::real();
+    replay_apic = replay::local_apic();
     misuse = misuse::misuse();
     frames = memory::frames();
     out_of_memory = memory::out_of_memory();

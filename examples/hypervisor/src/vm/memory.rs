@@ -72,6 +72,12 @@ impl GuestMemory {
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.ram.pointer().add(start), bytes.len()) };
     }
 
+    /// All of the memory from 0 on.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the block is ours; nobody runs a guest in it while the machine's owner looks at it.
+        unsafe { core::slice::from_raw_parts(self.ram.pointer(), RAM_SIZE as usize) }
+    }
+
     /// Writes a number of 32 bits to the guest's memory, which a running guest sees.
     pub fn write_u32(&mut self, address: u64, value: u32) {
         assert!(address.is_multiple_of(4) && address < RAM_SIZE);
