@@ -29,7 +29,7 @@ pub use field_info::{FieldInfo, Group, Width};
 pub use msr::Msr;
 pub use msr_rule::{MsrAnswer, MsrRange, MsrRule};
 pub(crate) use open_enum::open_enum;
-pub use state_place::{StatePlace, VmcbPlace};
+pub use state_place::{StatePlace, VmcbMember, VmcbPlace};
 pub use word::{Layout, Names, Word8, Word16, Word32, Word64};
 
 include!(concat!(env!("OUT_DIR"), "/spec/mod.rs"));

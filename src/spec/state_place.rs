@@ -19,3 +19,16 @@ pub struct VmcbPlace {
     /// In bytes.
     pub size: u16,
 }
+
+/// What is known of a member of the VMCB, for tables over all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmcbMember {
+    /// `control.NAME` or `save.NAME`.
+    pub name: &'static str,
+    /// From the start of the VMCB, in bytes.
+    pub offset: u16,
+    /// In bytes.
+    pub size: u16,
+    /// Whether the manual reserves it.
+    pub reserved: bool,
+}

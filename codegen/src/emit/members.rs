@@ -68,6 +68,7 @@ impl Emitter<'_> {
                 }
             }
         });
+        let list = self.member_list();
         quote! {
             #clean
 
@@ -78,6 +79,25 @@ impl Emitter<'_> {
 
             #structure
             #marks
+            #list
+        }
+    }
+
+    /// The members of the VMCB as a table.
+    fn member_list(&self) -> TokenStream {
+        let mut members: Vec<_> =
+            [Area::Control, Area::Save].into_iter().flat_map(|area| self.spec.members_of(area)).collect();
+        members.sort_by_key(|member| member.area.base() + member.offset.value);
+        let rows = members.iter().map(|member| {
+            let area = if member.area == Area::Save { "save" } else { "control" };
+            let name = format!("{area}.{}", member.head.name());
+            let offset = hex(member.area.base() + member.offset.value);
+            let (size, reserved) = (decimal(member.size.value), member.reserved.is_some());
+            quote! { crate::spec::VmcbMember { name: #name, offset: #offset, size: #size, reserved: #reserved }, }
+        });
+        quote! {
+            /// Every member of the VMCB by its offset, for dumps.
+            pub static MEMBERS: &[crate::spec::VmcbMember] = &[#(#rows)*];
         }
     }
 
