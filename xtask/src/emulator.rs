@@ -68,8 +68,10 @@ pub fn put(information: &mut Vec<u8>, address: u32, bytes: &[u8]) {
     multiboot::put(information, address, bytes);
 }
 
+/// What the emulator prints, and in Bochs what the image sends to the debugging port.
+pub const OUTPUT: &str = "output.txt";
 /// The image's log, in the directory of the boot.
-const LOG: &str = "serial.log";
+pub const LOG: &str = "serial.log";
 
 /// How a run ended.
 pub struct Ended {
@@ -104,6 +106,16 @@ pub fn may_lose_interrupts(machine: &Machine, cpus: u32) -> bool {
 
 /// Boots, shows each line of the serial log to `on_line` as it comes, and waits for the end.
 pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -> Result<Ended> {
+    boot_until(boot, emulators, on_line, &mut || false)
+}
+
+/// As [`boot`]; ends the emulator, as at the time limit, when `is_stuck` says that nothing more will come.
+pub fn boot_until(
+    boot: &Boot,
+    emulators: &Emulators,
+    on_line: &mut dyn FnMut(&str),
+    is_stuck: &mut dyn FnMut() -> bool,
+) -> Result<Ended> {
     let serial = boot.directory.join(LOG);
     fs::create_dir_all(&boot.directory).with_context(|| format!("cannot create {}", boot.directory.display()))?;
     File::create(&serial)?;
@@ -113,7 +125,7 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
         Emulator::Qemu => qemu::command(boot, &command_line, emulators)?,
     };
     let started = Instant::now();
-    let (end, log) = follow(&mut bound_to_us(&command), boot, &serial, on_line)?;
+    let (end, log) = follow(&mut bound_to_us(&command), boot, &serial, on_line, is_stuck)?;
     let emulator = boot.machine.emulator;
     let status = match end {
         Followed::TimedOut => Status::TimedOut,
@@ -138,7 +150,7 @@ pub fn boot(boot: &Boot, emulators: &Emulators, on_line: &mut dyn FnMut(&str)) -
 /// What the emulator itself said last, for when the image did not come to its end.
 fn last_words(directory: &Path) -> String {
     let read = |name: &str| String::from_utf8_lossy(&fs::read(directory.join(name)).unwrap_or_default()).into_owned();
-    let (output, log) = (read("output.txt"), read("bochs.log"));
+    let (output, log) = (read(OUTPUT), read("bochs.log"));
     let lines: Vec<&str> = output.lines().chain(log.lines()).filter(|line| is_complaint(line)).collect();
     lines[lines.len().saturating_sub(6)..].join("\n")
 }
@@ -186,8 +198,9 @@ fn follow(
     boot: &Boot,
     serial: &Path,
     on_line: &mut dyn FnMut(&str),
+    is_stuck: &mut dyn FnMut() -> bool,
 ) -> Result<(Followed, String)> {
-    let output = File::create(boot.directory.join("output.txt"))?;
+    let output = File::create(boot.directory.join(OUTPUT))?;
     command.current_dir(&boot.directory).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let deadline = boot.limit.map(|limit| Instant::now() + limit);
     let mut child = Running::start(command)?;
@@ -204,7 +217,7 @@ fn follow(
         if let Some(status) = ended {
             break Followed::Ended(status);
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) || is_stuck() {
             break Followed::TimedOut;
         }
         if boot.guest.as_ref().is_some_and(|guest| guest.stop.load(Ordering::Relaxed)) {

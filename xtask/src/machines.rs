@@ -19,6 +19,7 @@ pub struct Machines {
     watched: Vec<String>,
     pub demo: Demo,
     pub linux: Linux,
+    pub mutate: Mutate,
     /// Scenarios that need more than one host CPU.
     cpus: BTreeMap<String, u32>,
     pub machine: Vec<Machine>,
@@ -30,6 +31,17 @@ pub struct Machines {
 pub struct Demo {
     pub scenarios: Vec<String>,
     pub machines: Vec<String>,
+}
+
+/// Where states are mutated and entered.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutate {
+    pub quick: Vec<String>,
+    pub test: Vec<String>,
+    /// Only by the command.
+    #[serde(default)]
+    pub more: Vec<String>,
 }
 
 /// Debian's kernel as a guest.
@@ -212,7 +224,7 @@ pub fn transcripts(repo: &Repo) -> Result<BTreeMap<String, String>> {
     Ok(transcripts)
 }
 
-fn directory(repo: &Repo) -> PathBuf {
+pub fn directory(repo: &Repo) -> PathBuf {
     repo.root.join("tests/machine")
 }
 

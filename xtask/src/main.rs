@@ -12,6 +12,7 @@ mod image;
 mod log;
 mod machines;
 mod models;
+mod mutate;
 mod panic_free;
 mod progress;
 mod repo;
@@ -77,6 +78,8 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         cost_json: Option<PathBuf>,
     },
+    /// Enter broken states and compare what the CPU says with what the entry doctor says
+    Mutate(mutate::Arguments),
     /// Boot a kernel from a file as a guest, or one scenario of the image
     #[command(after_help = guest::end::STATUSES)]
     Run(run::Arguments),
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
             }
             good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
         }
+        Task::Mutate(arguments) => mutate::main(&repo, &arguments),
         Task::Run(arguments) => return run::main(&repo, arguments),
     };
     match done {

@@ -1,6 +1,8 @@
 //! What to do: words of the command line, separated by spaces. Words that are not known are passed over: a loader may
 //! put the image's path in front.
 
+use crate::mutate;
+
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -23,6 +25,8 @@ pub enum Action {
     List,
     /// `bench`, or `scenario=bench`: measure.
     Bench,
+    /// `mutate`: enter broken states and compare with what the doctor says; see [`mutate`](crate::mutate).
+    Mutate(mutate::Settings),
     /// `guest`: run what the loader's module holds as a guest; see [`machine`](crate::machine).
     Guest(Settings),
 }
@@ -73,6 +77,8 @@ pub fn parse(line: &'static str) -> Request {
     const MIB: usize = 1 << 20;
     let mut action = Action::Run("all");
     let mut guest = false;
+    let mut mutation = mutate::Settings::DEFAULT;
+    let mut mutating = false;
     let mut host_memory = None;
     let mut settings =
         Settings { memory: 256 * MIB, vcpus: 1, cpus: 1, tsc_khz: None, timeout: None, trace: Trace::default() };
@@ -82,6 +88,7 @@ pub fn parse(line: &'static str) -> Request {
             None if word == "bench" => action = Action::Bench,
             None if word == "all" => action = Action::Run("all"),
             None if word == "guest" => guest = true,
+            None if word == "mutate" => mutating = true,
             Some(("scenario", "list")) => action = Action::List,
             Some(("scenario", "bench")) => action = Action::Bench,
             Some(("scenario", names)) => action = Action::Run(names),
@@ -100,8 +107,12 @@ pub fn parse(line: &'static str) -> Request {
             }
             Some(("tsc_khz", rate)) => settings.tsc_khz = rate.parse().ok(),
             Some(("timeout", seconds)) => settings.timeout = seconds.parse().ok(),
-            _ => {}
+            Some((key, value)) => mutation.take(key, value),
+            None => {}
         }
+    }
+    if mutating {
+        action = Action::Mutate(mutation);
     }
     if guest {
         action = Action::Guest(settings);

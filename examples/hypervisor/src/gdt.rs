@@ -11,7 +11,8 @@ use crate::smp::MAX_CPUS;
 
 /// The selector of 64-bit code.
 pub const CODE: u16 = 8;
-const DATA: u16 = 16;
+/// The selector of data.
+pub const DATA: u16 = 16;
 const TASK_STATE: u16 = 24;
 
 const CODE_DESCRIPTOR: u64 = 0x00AF_9B00_0000_FFFF;

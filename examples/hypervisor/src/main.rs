@@ -19,6 +19,7 @@ mod logger;
 mod machine;
 mod memory;
 mod memory_functions;
+mod mutate;
 mod panic;
 mod scenarios;
 mod serial;
@@ -76,6 +77,10 @@ fn act(request: command_line::Request) -> Result<(), String> {
         Action::Bench => match refusal {
             Some(reason) => println!("no bench: {reason}"),
             None => bench::run(request.trace).map_err(|error| error.to_string())?,
+        },
+        Action::Mutate(settings) => match refusal {
+            Some(reason) => println!("no mutations: {reason}"),
+            None => mutate::run(&settings)?,
         },
         Action::List | Action::Guest(_) => {}
     }

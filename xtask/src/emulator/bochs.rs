@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{Boot, Status, multiboot};
 use crate::machines::Vendor;
 use crate::rom;
-use crate::setup::Emulators;
+use crate::setup::{self, Emulators};
 
 /// Writes the run's files and gives the command that starts it.
 pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result<Command> {
@@ -20,7 +20,16 @@ pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result
     fs::write(directory.join("boot.bin"), information)?;
     fs::write(directory.join("bochsrc"), configuration(boot))?;
     fs::write(directory.join("rc"), orders())?;
-    let mut command = Command::new(program);
+    // What the image sends to the debugging port is Bochs' standard output: a line at a time, or the last ones would be lost when
+    // Bochs has to be killed.
+    let mut command = match setup::program("stdbuf") {
+        Some(stdbuf) => {
+            let mut command = Command::new(stdbuf);
+            command.arg("-oL").arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command.args(["-q", "-f", "bochsrc", "-rc", "rc"]).env("TERM", "dumb");
     Ok(command)
 }

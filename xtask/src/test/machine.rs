@@ -15,6 +15,7 @@ use crate::goals::Goals;
 use crate::image::{self, Image, Variant};
 use crate::log::{Log, Scenario, Verdict};
 use crate::machines::{self, Emulator, Expected, Machine, Machines, Use};
+use crate::mutate;
 use crate::report::{Outcome, Report};
 use crate::setup::{self, Emulators};
 use crate::transcript;
@@ -45,6 +46,8 @@ enum What {
     List,
     /// The bench gives a row for every exit, in both builds.
     Bench,
+    /// Broken states are entered, and the entry doctor is right about them.
+    Mutate,
     /// A guest from files.
     Guest(guest::What),
 }
@@ -73,6 +76,9 @@ impl Plan {
             }
             if machine.is_for(Use::Bench) {
                 add(What::Bench, "bench", false);
+            }
+            if machines.mutate.test.contains(&machine.name) {
+                add(What::Mutate, "mutate", machines.mutate.quick.contains(&machine.name));
             }
             for (word, what) in guest::wanted(&machines, machine) {
                 add(What::Guest(what), &word, quick);
@@ -184,6 +190,18 @@ impl Bench<'_> {
                 let cpus = self.cpus_for_all(job);
                 let ended = self.boot(job, plain, "scenario=all", cpus)?;
                 self.judge_all(job, &ended, cpus)
+            }
+            What::Mutate => {
+                let bar = self.context.progress.start(&job.name);
+                let place = mutate::Place {
+                    emulators: &self.emulators,
+                    image: plain,
+                    machine: &job.machine,
+                    directory: self.directory(job)?,
+                };
+                let outcome = mutate::check(self.context.repo, &place, &bar);
+                bar.finish_and_clear();
+                outcome?
             }
             What::Guest(what) => {
                 let Some(image) = &self.watched else {
