@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{
     Area, BitRange, CLEAN_TYPE, Control, ControlWord, Enum, Field, Head, InterceptWord, Layout, LayoutField, Member,
-    Msr, Spec, Types, Vendor, camel,
+    Msr, Spec, Types, Vendor,
 };
 
 /// The rows of a spec by what expressions call them.
@@ -102,15 +102,9 @@ impl<'s> Lookup<'s> {
         }
     }
 
-    /// The type of a member's value; of a register that is a plain integer in the VMCB (`CR0`) the layout that is called
-    /// like it (`Cr0`).
+    /// The type of a member's value.
     pub fn type_of_member(&self, member: &'s Member) -> Option<&'s str> {
-        Types::of_member(self.spec, member).or_else(|| {
-            let layout = self.layouts.get(camel(member.head.name()).as_str())?;
-            let same =
-                self.spec.vendor(layout.module) == Vendor::X86 && u64::from(layout.width) == member.size.value * 8;
-            same.then(|| layout.head.name())
-        })
+        Types::of_member(self.spec, member)
     }
 
     pub fn control(&self, id: ControlWord) -> Option<&'s Control> {

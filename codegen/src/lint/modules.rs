@@ -50,6 +50,7 @@ pub(super) fn lint(spec: &Spec, out: &mut Vec<Diagnostic>) {
     payloads(spec, &mut made);
     conditions(spec, &mut made);
     resets(spec, &mut made);
+    checks(spec, &mut made);
     for item in &made {
         let own = OF_MODULES.iter().filter(|(vendor, module, _)| (*vendor, *module) == item.module);
         if own.flat_map(|(.., names)| *names).chain(EVERYWHERE).any(|name| *name == item.rust) {
@@ -143,6 +144,15 @@ fn first_bit(term: &Term) -> &str {
 }
 
 /// MSRs, and their values after RESET.
+fn checks<'s>(spec: &'s Spec, made: &mut Vec<Made<'s>>) {
+    for vendor in [Vendor::Intel, Vendor::Amd] {
+        for rule in &spec.rules(vendor).rules {
+            let (module, rust) = ((vendor, "entry_checks"), rule.name.clone());
+            made.push(Made { module, rust, span: rule.span, of: &rule.name, derived: false });
+        }
+    }
+}
+
 fn resets<'s>(spec: &'s Spec, made: &mut Vec<Made<'s>>) {
     for msr in &spec.msrs {
         let (place, of, span) = (spec.module(msr.module), msr.head.name(), msr.head.name.span);
