@@ -19,6 +19,8 @@ pub struct Base {
 const NESTED_ROOT: u64 = 0x0C00_0000;
 const GUEST_ROOT: u64 = 0x0A00_0000;
 const IO_MAP: u64 = 0x0B00_0000;
+/// Where the guests start.
+pub const ENTRY: u64 = 0x1000;
 const MSR_MAP: u64 = 0x0B10_0000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,7 +75,7 @@ fn make(mode: Mode, nested: bool) -> Box<Vmcb> {
     let long_mode = Efer::LME.with(Efer::LMA);
     vmcb.set_efer(if long { Efer::SVME.with(long_mode) } else { Efer::SVME });
     vmcb.set_rflags(Rflags::from_bits(1 << 1 | if mode == Mode::Virtual8086 { Rflags::VM.bits() } else { 0 }));
-    vmcb.set_rip(0x1000);
+    vmcb.set_rip(ENTRY);
     vmcb.set_rsp(0x2000);
     vmcb.set_dr6(Dr6::from_bits(0xFFFF_0FF0));
     vmcb.set_dr7(Dr7::from_bits(1 << 10));

@@ -49,6 +49,9 @@ impl Svm {
                 size => fields.push(VmcbMember { size: if size >= 4 { 4 } else { 2 }, ..*member }),
             }
         }
+        // A guest with neither paging nor nested paging runs what is in memory: HLT, which makes it exit.
+        // SAFETY: below 1 MiB nobody uses anything any more but the startup code of other CPUs, of which there are none.
+        unsafe { (base::ENTRY as *mut u8).write_bytes(0xF4, memory::FRAME_SIZE) };
         let bases = base::all();
         Ok(Self { fields, bases, vmcb, end: free.end as u64 })
     }
