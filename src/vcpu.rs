@@ -493,8 +493,8 @@ impl<S: FrameSource> Vcpu<S> {
         each!(self, vcpu => vcpu.exclude_from_statistics(instructions));
     }
 
-    /// Keeps so many of the last exits from here on, and forgets those that were kept; 0: none, which costs two instructions
-    /// for each exit. A new vCPU keeps as many as [`VcpuConfig::trace_exits`] says: 64, which fill a frame.
+    /// Keeps so many of the last exits from here on, and forgets those that were kept; 0: none. A new vCPU keeps as many as
+    /// [`VcpuConfig::trace_exits`] says: 64, which fill a frame.
     ///
     /// # Errors
     /// [`Error::NoMemory`]; [`Error::InvalidInput`] for more than 16384. Then all stays as it was.

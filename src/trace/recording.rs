@@ -94,23 +94,23 @@ impl<S: FrameSource> Trace<S> {
     }
 }
 
-/// Out of the run loop, which keeps its registers for itself while nothing is recorded.
-#[cold]
-#[inline(never)]
+#[inline(always)]
 fn record<S: FrameSource>(ring: &mut Ring<S>, entered: u64, exit: &impl Exited, now: Option<u64>) {
-    let record = ring.next();
-    record.exited = now.unwrap_or_else(host::timestamp);
-    record.entered = entered;
-    record.rip = exit.rip();
-    record.info = exit.information();
-    record.code = exit.word();
-    (record.eax, record.ecx) = exit.registers();
-    // Without its mark the value is nobody's.
-    record.marks = Marks::default();
+    let exited = now.unwrap_or_else(host::timestamp);
+    let (eax, ecx) = exit.registers();
+    *ring.next() = Record {
+        entered,
+        exited,
+        rip: exit.rip(),
+        info: exit.information(),
+        value: 0,
+        code: exit.word(),
+        eax,
+        ecx,
+        marks: Marks::default(),
+    };
 }
 
-#[cold]
-#[inline(never)]
 fn note_answer(record: &mut Record, exit: &VmExit) {
     record.marks.answer = Answer::of(exit) as u8;
     match *exit {

@@ -40,9 +40,6 @@ impl Exited for JustExited<'_> {
     #[inline(always)]
     fn information(&self) -> [u64; 2] {
         let reason = ExitReason(self.reason.basic_reason());
-        if !payloads::has_information(reason) {
-            return [0; 2];
-        }
         let qualification = if payloads::has_qualification(reason) { self.vmcs.read(EXIT_QUALIFICATION) } else { 0 };
         let more = if payloads::has_guest_physical_address(reason) {
             // Only a CPU with EPT has such exits, and the field.

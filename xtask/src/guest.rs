@@ -45,6 +45,8 @@ pub struct GuestBoot<'a> {
     pub directory: PathBuf,
     /// Somebody may sit before it.
     pub real_time: bool,
+    /// What the image keeps and prints of the exits: `trace=N`, `trace=all`; empty for its default.
+    pub trace: String,
     /// Becomes true when the user has had enough.
     pub stop: Arc<AtomicBool>,
 }
@@ -84,7 +86,10 @@ pub fn boot(
     let boot = Boot {
         machine: guest.machine,
         image: guest.image,
-        command_line: &format!("guest memory={} vcpus={} host_memory={memory}", guest.memory.0, guest.cpus),
+        command_line: &format!(
+            "guest memory={} vcpus={} host_memory={memory} {}",
+            guest.memory.0, guest.cpus, guest.trace
+        ),
         cpus: guest.cpus,
         memory,
         limit: guest.limit,

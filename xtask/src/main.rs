@@ -24,6 +24,7 @@ mod setup;
 mod size;
 mod test;
 mod toolchain;
+mod trace;
 mod transcript;
 
 use std::path::PathBuf;
@@ -80,6 +81,8 @@ enum Task {
     },
     /// Enter broken states and compare what the CPU says with what the entry doctor says
     Mutate(mutate::Arguments),
+    /// Show what `run --guest … --trace FILE` has saved of a guest's exits
+    Trace(trace::Arguments),
     /// Boot a kernel from a file as a guest, or one scenario of the image
     #[command(after_help = guest::end::STATUSES)]
     Run(run::Arguments),
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
             good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
         }
         Task::Mutate(arguments) => mutate::main(&repo, &arguments),
+        Task::Trace(arguments) => trace::main(&repo, &arguments).map(|()| true),
         Task::Run(arguments) => return run::main(&repo, arguments),
     };
     match done {

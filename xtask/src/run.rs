@@ -46,9 +46,24 @@ pub struct Arguments {
     /// The guest's CPUs; a scenario's host CPUs
     #[arg(long, value_name = "N", default_value_t = 1)]
     cpus: u32,
+    /// Save the guest's exits in this file, for `cargo xtask trace`
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    trace: Option<PathBuf>,
+    /// With --trace: how many of the last exits of each vCPU, up to 16384, or `all`, which prints while the guest runs
+    #[arg(long, value_name = "N", default_value = "4096", requires = "trace", value_parser = exits)]
+    exits: String,
     /// Seconds until the emulator is killed; without it 60 for a scenario, no limit for a guest
     #[arg(long, value_name = "SECONDS", alias = "limit")]
     timeout: Option<u64>,
+}
+
+/// A number of exits that the library keeps, or `all`.
+fn exits(text: &str) -> std::result::Result<String, String> {
+    match text.parse::<u32>() {
+        Ok(1..=16384) => Ok(text.into()),
+        _ if text == "all" => Ok(text.into()),
+        _ => Err("a number from 1 to 16384, or `all`".into()),
+    }
 }
 
 /// The guest's memory when nobody says how much, in MiB.
@@ -58,11 +73,12 @@ const LIMIT: u64 = 60;
 
 /// Does what the arguments want, and gives the exit status.
 pub fn main(repo: &Repo, arguments: Arguments) -> ExitCode {
-    let Arguments { guest, initrd, module, cmdline, memory, scenario, on, cpus, timeout } = arguments;
+    let Arguments { guest, initrd, module, cmdline, memory, scenario, on, cpus, timeout, trace, exits } = arguments;
     let (done, failure) = match (guest, scenario) {
         (Some(kernel), _) => {
             let files = Files { kernel, initrd, modules: module, command_line: cmdline.unwrap_or_default() };
-            let wanted = run_guest::Wanted { files, memory: memory.unwrap_or(MEMORY), cpus, on, limit: timeout };
+            let trace = trace.map(|file| (file, exits));
+            let wanted = run_guest::Wanted { files, memory: memory.unwrap_or(MEMORY), cpus, on, limit: timeout, trace };
             (run_guest::run(repo, &wanted).map(ExitCode::from), ExitCode::from(NOT_STARTED))
         }
         (None, scenario) => {

@@ -22,7 +22,7 @@ use crate::image::{self, Variant};
 use crate::machines::Machines;
 use crate::progress::Progress;
 use crate::repo::Repo;
-use crate::{models, run, setup};
+use crate::{models, run, setup, trace};
 
 /// The arguments.
 pub struct Wanted {
@@ -32,6 +32,8 @@ pub struct Wanted {
     pub on: String,
     /// Seconds.
     pub limit: Option<u64>,
+    /// Where the exits are saved, and how many.
+    pub trace: Option<(PathBuf, String)>,
 }
 
 /// In place of a file: Debian's kernel, with an initial RAM disk of our own unless another is given.
@@ -75,6 +77,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         limit: wanted.limit.map(Duration::from_secs),
         directory: directory(repo)?,
         real_time: terminal::is_ours(),
+        trace: wanted.trace.as_ref().map_or_else(String::new, |(_, exits)| format!("trace={exits}")),
         stop: Arc::clone(&stop),
     };
     let kind = match &package.kernel {
@@ -106,6 +109,10 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
     if matches!(ended.end, End::Failed(_) | End::Unhandled(_)) {
         eprintln!("\nthe end of the image's log:\n{}", tail(&ended.log));
     }
+    if let Some((file, _)) = &wanted.trace {
+        let count = trace::save(&ended.log, file)?;
+        eprintln!("\n{count} exits saved in {}", file.display());
+    }
     let table = exits::table(&ended.exits, ended.instructions);
     if !table.is_empty() {
         eprintln!("\n{}", table.trim_end());
@@ -134,6 +141,6 @@ fn directory(repo: &Repo) -> Result<PathBuf> {
 
 /// As much of the image's log as is likely to say why.
 fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
+    let lines: Vec<&str> = log.lines().filter(|line| !trace::is_line(line)).collect();
     lines[lines.len().saturating_sub(25)..].join("\n")
 }

@@ -32,11 +32,6 @@ impl Emitter<'_> {
             ),
             _ => (
                 vec![
-                    self.predicate("information", "the exit qualification, or one of the following,", |vmx| {
-                        vmx.qualification.is_some()
-                            || vmx.guest_physical_address.is_some()
-                            || vmx.interruption_information.is_some()
-                    }),
                     self.predicate("guest_physical_address", "the guest-physical address", |vmx| {
                         vmx.guest_physical_address.is_some()
                     }),

@@ -101,10 +101,8 @@ pub fn parse(line: &'static str) -> Request {
                 host_memory = size.parse::<usize>().ok().map(|size| size.saturating_mul(MIB))
             }
             Some(("trace", "all")) => settings.trace = Trace { exits: Some(STREAM), print: Print::All },
-            Some(("trace", exits)) => {
-                let exits = exits.parse().ok();
-                settings.trace = Trace { exits, print: Print::Last };
-            }
+            Some(("trace", "0")) => settings.trace = Trace { exits: Some(0), print: Print::Nothing },
+            Some(("trace", exits)) => settings.trace = Trace { exits: exits.parse().ok(), print: Print::Last },
             Some(("tsc_khz", rate)) => settings.tsc_khz = rate.parse().ok(),
             Some(("timeout", seconds)) => settings.timeout = seconds.parse().ok(),
             Some((key, value)) => mutation.take(key, value),

@@ -24,6 +24,7 @@ mod panic;
 mod scenarios;
 mod serial;
 mod smp;
+mod trace;
 mod virtualization;
 mod vm;
 

@@ -68,6 +68,7 @@ impl Guest {
             limit: Some(place.settings.limit()),
             directory: place.directory.clone(),
             real_time: false,
+            trace: String::new(),
             stop: Arc::new(AtomicBool::new(false)),
         };
         let mut transcript = Transcript::default();

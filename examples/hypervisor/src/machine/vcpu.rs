@@ -15,8 +15,9 @@ use super::clock::Clock;
 use super::host::HOST;
 use super::memory::GuestMemory;
 use super::statistics::Statistics;
-use crate::command_line::Settings;
+use crate::command_line::{Settings, Trace};
 use crate::cpu::timestamp;
+use crate::trace::{self, Printed};
 use crate::{cpu, interrupts, println, smp};
 
 /// RFLAGS.IF.
@@ -60,6 +61,8 @@ struct Runner<'a> {
     number: usize,
     vcpu: Vcpu,
     statistics: Statistics,
+    trace: Trace,
+    printed: Printed,
 }
 
 /// Runs a guest on a machine with these devices to its end. vCPU n runs on CPU n.
@@ -85,7 +88,8 @@ pub fn run(
     };
     let mut vcpus = Vec::new();
     for number in 0..settings.vcpus {
-        let vcpu = machine.vcpu(number, settings.vcpus, entry, bus).map_err(|error| error.to_string())?;
+        let mut vcpu = machine.vcpu(number, settings.vcpus, entry, bus).map_err(|error| error.to_string())?;
+        trace::prepare(settings.trace, &mut vcpu).map_err(|error| error.to_string())?;
         machine.handles.push(vcpu.handle());
         vcpus.push(vcpu);
     }
@@ -94,12 +98,16 @@ pub fn run(
         number,
         vcpu,
         statistics: Statistics::new(),
+        trace: settings.trace,
+        printed: Printed::default(),
     });
-    let runners = run_all(runners.collect());
+    trace::begin(settings.trace, settings.vcpus, clock.hz);
+    let mut runners = run_all(runners.collect());
     machine.board.lock().drain();
     let total = timestamp() - machine.clock.start;
     machine.print_refused();
-    for runner in &runners {
+    for runner in &mut runners {
+        runner.printed.finish(runner.trace, &runner.vcpu, runner.number);
         runner.statistics.print(runner.number, &runner.vcpu, total);
     }
     drop(runners);
@@ -202,6 +210,7 @@ impl Runner<'_> {
         {
             println!("vCPU {}: {system:x?}", self.number);
             println!("{:x?}", self.vcpu.registers());
+            trace::in_words(&self.vcpu, self.number);
         }
         match end {
             Ok(Some(end)) => self.machine.finish(end),
@@ -239,6 +248,7 @@ impl Runner<'_> {
             if end.is_some() || machine.has_ended() {
                 return Ok(end);
             }
+            self.printed.go_on(self.trace, &self.vcpu, self.number);
             HOST.set_device_timer(due);
             let entered = timestamp();
             self.statistics.add(&last, entered.saturating_sub(left));

@@ -110,6 +110,7 @@ fn run(place: &Place, kernel: &[u8], module: Option<&[u8]>, typed: &'static [u8]
         limit: Some(Duration::from_secs(limit)),
         directory: place.directory.clone(),
         real_time: false,
+        trace: String::new(),
         stop: Arc::new(AtomicBool::new(false)),
     };
     let (sender, output) = mpsc::channel();
