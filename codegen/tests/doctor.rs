@@ -40,7 +40,7 @@ fn logs_are_read_whole() {
         ("kvm-5.8-vmx.log", Source::Kvm, Vendor::Intel, &[103][..]),
         ("kvm-6.16-vmx.log", Source::Kvm, Vendor::Intel, &[104, 104]),
         ("kvm-5.8-svm.log", Source::Kvm, Vendor::Amd, &[89]),
-        ("kvm-6.1-svm.log", Source::Kvm, Vendor::Amd, &[91]),
+        ("kvm-6.9-svm.log", Source::Kvm, Vendor::Amd, &[91]),
         ("xen-4.17-vmx.log", Source::Xen, Vendor::Intel, &[109]),
         ("xen-4.17-svm.log", Source::Xen, Vendor::Amd, &[75]),
         ("xen-4.2-vmx.log", Source::Xen, Vendor::Intel, &[100]),
@@ -97,7 +97,7 @@ fn values_of_a_vmcs() {
 #[test]
 fn values_of_a_vmcb() {
     let Some(spec) = spec() else { return };
-    for name in ["kvm-5.8-svm.log", "kvm-6.1-svm.log"] {
+    for name in ["kvm-5.8-svm.log", "kvm-6.9-svm.log"] {
         let kvm = one(doctor::read(&spec, &log(name), None));
         for (field, value) in [
             ("control.INTERCEPT_CR", 0x10_0010),
@@ -240,7 +240,7 @@ fn a_dump_of_another_version_is_not_taken_for_one_of_ours() {
 #[test]
 fn capabilities_judge_more() {
     let Some(spec) = spec() else { return };
-    let dump = one(doctor::read(&spec, &log("kvm-6.1-svm.log"), None));
+    let dump = one(doctor::read(&spec, &log("kvm-6.9-svm.log"), None));
     let without = doctor::examine(&spec, &dump, &Capabilities::default());
     let text = "cpuid.1.0 = 0 0 0x04020000 0x030020de\ncpuid.80000008.0 = 0x3030 0 0 0\ncpuid.80000000.0 = 0x8000001e 0 0 0\n\
                 cpuid.8000000a.0 = 1 0x8000 0 0x1bcff\nnonsense";
@@ -263,7 +263,7 @@ fn no_log_makes_it_panic() {
         usize::try_from(random % u64::try_from(below).unwrap()).unwrap()
     };
     for name in
-        ["kvm-5.8-vmx.log", "kvm-6.1-svm.log", "xen-4.2-vmx.log", "xen-4.17-svm.log", "own-svm.txt", "plain.txt"]
+        ["kvm-5.8-vmx.log", "kvm-6.9-svm.log", "xen-4.2-vmx.log", "xen-4.17-svm.log", "own-svm.txt", "plain.txt"]
     {
         let text = log(name);
         for _ in 0..25 {

@@ -304,6 +304,7 @@ const KNOWN_OTHERWISE: &[&str] = &[
     "ec",
     "type",
     "vector",
+    "vmpl",
     "msr",
     "value",
 ];
