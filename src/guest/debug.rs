@@ -192,6 +192,11 @@ impl DebugRegisters {
         self.restored = completed && self.breakpoints_enabled();
     }
 
+    /// The instruction that was completed when the state was saved is not completed after all.
+    pub(crate) fn forget_completed(&mut self) {
+        self.restored = false;
+    }
+
     /// DR0 to DR3.
     pub(crate) fn addresses(&self) -> [u64; 4] {
         self.addresses
@@ -236,7 +241,7 @@ impl DebugRegisters {
     /// Why a #DB follows an instruction that the library has completed; empty if none does. `port` is the port that it used.
     pub(crate) fn causes_after(&mut self, rflags: Rflags, port: Option<Access>, debug_extensions: bool) -> Dr6 {
         let mut causes = Dr6::empty();
-        let port = port.filter(|_| !core::mem::take(&mut self.restored));
+        let port = if core::mem::take(&mut self.restored) { None } else { port };
         for access in [port, self.memory_access.take()].into_iter().flatten() {
             causes |= self.matches(access, debug_extensions);
         }
@@ -323,6 +328,31 @@ mod tests {
         assert!(registers.detects_accesses());
         registers.delivered(Dr6::BD);
         assert!(!registers.detects_accesses());
+    }
+
+    #[test]
+    fn after_a_restore_the_last_exit_is_another_instructions() {
+        let mut registers = DebugRegisters::RESET;
+        for (number, value) in [(0, 0x500), (7, 1 | 0b00_10 << 16)] {
+            assert_eq!(registers.write(number, value), Ok(()));
+        }
+        let mut state = DebugState::default();
+        registers.save(&mut state);
+        assert!(registers.takes(&state));
+        let port = Some(Access::Port { port: 0x500, width: Width::Byte });
+        let none = Rflags::empty();
+        // The completed instruction was no access, whatever the last exit of the CPU was.
+        for last in [port, None] {
+            registers.restore(&state, true);
+            assert_eq!(registers.causes_after(none, last, true), Dr6::empty());
+            assert_eq!(registers.causes_after(none, port, true), Dr6::B0);
+        }
+        state.watched = port.map_or(state.watched, Into::into);
+        registers.restore(&state, true);
+        assert_eq!(registers.causes_after(none, None, true), Dr6::B0);
+        registers.restore(&state, true);
+        registers.forget_completed();
+        assert_eq!(registers.causes_after(none, port, true), Dr6::B0);
     }
 
     #[test]

@@ -312,6 +312,7 @@ impl<S: FrameSource> GuestState<S> {
             self.emulation.abort();
             self.answer = None;
             self.skip = 0;
+            self.debug.forget_completed();
         }
         self.events.raise(event.normalized());
     }

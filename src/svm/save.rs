@@ -3,7 +3,6 @@
 use super::{events::NmiState, vcpu::SvmVcpu};
 use crate::{
     Error, Result, State,
-    exit::VmExit,
     frame::FrameSource,
     guest::{
         debug::MET,
@@ -157,7 +156,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         if let Some(apic) = self.guest.interrupts.apic() {
             self.cpuid.show_local_apic(apic.is_enabled());
         }
-        self.exit = VmExit::Nothing;
+        self.exit = from.events.last_exit();
         Ok(())
     }
 }

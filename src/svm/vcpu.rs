@@ -31,7 +31,7 @@ use crate::{
         speculation::SpeculationPolicy,
         state::GuestState,
     },
-    host::{InterruptsOff, rdmsr},
+    host::{InterruptsOff, rdmsr, set_cr2},
     spec::{
         amd::{exits::ExitCode, msrs::VM_HSAVE_PA},
         msr_policy::{AMD, AMD_PERMISSION_MAP, SVM_AT_BIND},
@@ -346,6 +346,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.cpu = Some(cpu);
         self.guest.cpu_tag = cpu.into();
         self.guest.bind_debug();
+        // One emulator does not load it from the VMCB.
+        set_cr2(self.vmcb.cr2());
         self.allow_run();
         Ok(())
     }

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     Error, Result, State, SystemRegisters,
-    exit::VmExit,
     frame::FrameSource,
     guest::{
         control::ControlState,
@@ -161,7 +160,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         // The CPU is told anew what it does of the local APIC.
         self.local_apic.forget_bitmap();
         self.skipped = false;
-        self.exit = VmExit::Nothing;
+        self.exit = from.events.last_exit();
         Ok(())
     }
 

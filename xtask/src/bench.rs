@@ -103,6 +103,7 @@ impl Measure<'_> {
             memory: emulator::MEMORY,
             limit: Some(self.machines.limit()),
             directory: self.repo.scratch(&format!("runs/bench-{}-{build}", machine.name))?,
+            module: None,
             guest: None,
         };
         let ended = emulator::boot(&boot, self.emulators, &mut |line| bar.set_message(line.to_owned()));

@@ -86,6 +86,7 @@ impl Show<'_> {
             memory: emulator::MEMORY,
             limit: Some(self.machines.limit()),
             directory: self.repo.scratch(&format!("runs/demo-{}-{scenario}", machine.name))?,
+            module: None,
             guest: None,
         };
         let ended = emulator::boot(&boot, self.emulators, &mut |line| {

@@ -33,6 +33,8 @@ pub struct Boot<'a> {
     pub limit: Option<Duration>,
     /// Holds the emulator's files; what is in it is overwritten.
     pub directory: PathBuf,
+    /// The bytes of the file [`PACKAGE`], which is in the directory already, if the image gets it as a module without a guest.
+    pub module: Option<u32>,
     /// With a guest from files: then COM1 is the guest's, and the log is on COM2.
     pub guest: Option<Guest<'a>>,
 }

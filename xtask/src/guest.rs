@@ -42,6 +42,8 @@ pub struct GuestBoot<'a> {
     /// The guest's; the host has as many.
     pub cpus: u32,
     pub limit: Option<Duration>,
+    /// After so many exits each vCPU is saved, dropped, and restored in a new one, again and again.
+    pub replace: Option<u32>,
     pub directory: PathBuf,
     /// Somebody may sit before it.
     pub real_time: bool,
@@ -83,17 +85,19 @@ pub fn boot(
     let memory = host_memory(guest.package.archive.len(), guest.memory);
     ensure!(memory <= MOST_MEMORY, "the guest's memory and its files take {memory} MiB; {MOST_MEMORY} are the most");
     let console = Console::listen()?;
+    let replace = guest.replace.map_or_else(String::new, |exits| format!(" replace={exits}"));
     let boot = Boot {
         machine: guest.machine,
         image: guest.image,
         command_line: &format!(
-            "guest memory={} vcpus={} host_memory={memory} {}",
+            "guest memory={} vcpus={} host_memory={memory}{replace} {}",
             guest.memory.0, guest.cpus, guest.trace
         ),
         cpus: guest.cpus,
         memory,
         limit: guest.limit,
         directory: guest.directory.clone(),
+        module: None,
         guest: Some(emulator::Guest {
             package_size: u32::try_from(guest.package.archive.len())?,
             console: console.address(),

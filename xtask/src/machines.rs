@@ -53,6 +53,9 @@ pub struct Linux {
     /// The numbers of CPUs that it is booted with.
     pub cpus: Vec<u32>,
     limit: u64,
+    /// The numbers of CPUs that it is booted with while each vCPU is saved and restored after `replace` exits.
+    pub saved: Vec<u32>,
+    pub replace: u32,
     /// Where the demo, the tests and the bench boot it; the bench needs Bochs.
     pub demo: Vec<String>,
     pub test: Vec<String>,

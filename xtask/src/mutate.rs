@@ -238,6 +238,7 @@ fn boot(place: &Place, command_line: &str) -> Result<String> {
         memory: emulator::MEMORY,
         limit: None,
         directory: place.directory.clone(),
+        module: None,
         guest: None,
     };
     let is_bochs = place.machine.emulator == Emulator::Bochs;

@@ -125,6 +125,7 @@ fn run(repo: &Repo, wanted: &Wanted) -> Result<bool> {
         memory: emulator::MEMORY,
         limit: Some(Duration::from_secs(wanted.limit)),
         directory: repo.scratch("runs/run")?,
+        module: None,
         guest: None,
     };
     let ended = emulator::boot(&boot, &emulators, &mut |line| println!("{line}"))?;

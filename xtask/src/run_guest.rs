@@ -75,6 +75,7 @@ pub fn run(repo: &Repo, wanted: &Wanted) -> Result<u8> {
         memory: wanted.memory,
         cpus: wanted.cpus,
         limit: wanted.limit.map(Duration::from_secs),
+        replace: None,
         directory: directory(repo)?,
         real_time: terminal::is_ours(),
         trace: wanted.trace.as_ref().map_or_else(String::new, |(_, exits)| format!("trace={exits}")),

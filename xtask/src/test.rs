@@ -4,6 +4,7 @@ mod atlas;
 mod audit;
 mod cargo;
 mod guest;
+mod handover;
 mod host;
 mod machine;
 mod numbers;
@@ -64,6 +65,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     checks.extend(panic_free::checks());
     checks.extend(atlas::checks());
     checks.extend(audit::checks());
+    checks.extend(handover::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));
     let machine = machine::Plan::new(repo, wanted)?;
     if wanted.list {

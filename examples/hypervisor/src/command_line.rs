@@ -27,6 +27,10 @@ pub enum Action {
     Bench,
     /// `mutate`: enter broken states and compare with what the doctor says; see [`mutate`](crate::mutate).
     Mutate(mutate::Settings),
+    /// `suspend`: stop guests in the middle, and print them.
+    Suspend,
+    /// `resume`: go on with those that the loader's module holds.
+    Resume,
     /// `guest`: run what the loader's module holds as a guest; see [`machine`](crate::machine).
     Guest(Settings),
 }
@@ -46,6 +50,8 @@ pub struct Settings {
     pub timeout: Option<u64>,
     /// `trace=N`, `trace=all`: what is kept and printed of the exits.
     pub trace: Trace,
+    /// `replace=N`: every N exits the vCPU is saved, dropped, and restored in a new one.
+    pub replace: Option<u64>,
 }
 
 /// How many exits are kept of each vCPU, and what of them is printed on the log for `cargo xtask trace`.
@@ -80,13 +86,22 @@ pub fn parse(line: &'static str) -> Request {
     let mut mutation = mutate::Settings::DEFAULT;
     let mut mutating = false;
     let mut host_memory = None;
-    let mut settings =
-        Settings { memory: 256 * MIB, vcpus: 1, cpus: 1, tsc_khz: None, timeout: None, trace: Trace::default() };
+    let mut settings = Settings {
+        memory: 256 * MIB,
+        vcpus: 1,
+        cpus: 1,
+        tsc_khz: None,
+        timeout: None,
+        trace: Trace::default(),
+        replace: None,
+    };
     for word in line.split_ascii_whitespace() {
         match word.split_once('=') {
             None if word == "list" => action = Action::List,
             None if word == "bench" => action = Action::Bench,
             None if word == "all" => action = Action::Run("all"),
+            None if word == "suspend" => action = Action::Suspend,
+            None if word == "resume" => action = Action::Resume,
             None if word == "guest" => guest = true,
             None if word == "mutate" => mutating = true,
             Some(("scenario", "list")) => action = Action::List,
@@ -105,6 +120,7 @@ pub fn parse(line: &'static str) -> Request {
             Some(("trace", exits)) => settings.trace = Trace { exits: exits.parse().ok(), print: Print::Last },
             Some(("tsc_khz", rate)) => settings.tsc_khz = rate.parse().ok(),
             Some(("timeout", seconds)) => settings.timeout = seconds.parse().ok(),
+            Some(("replace", exits)) => settings.replace = exits.parse().ok(),
             Some((key, value)) => mutation.take(key, value),
             None => {}
         }

@@ -50,14 +50,14 @@ extern "C" fn first_cpu(magic: u32, information: u32) -> ! {
     if let Action::Guest(settings) = request.action {
         machine::run(&settings, handed_over.module);
     }
-    match act(request) {
+    match act(request, handed_over.module) {
         Ok(()) => end::success(),
         Err(reason) => end::failure(format_args!("{reason}")),
     }
 }
 
 /// Does what the command line asks for.
-fn act(request: command_line::Request) -> Result<(), String> {
+fn act(request: command_line::Request, module: Option<&[u8]>) -> Result<(), String> {
     if let Action::List = request.action {
         scenarios::list();
         return Ok(());
@@ -83,6 +83,9 @@ fn act(request: command_line::Request) -> Result<(), String> {
             Some(reason) => println!("no mutations: {reason}"),
             None => mutate::run(&settings)?,
         },
+        Action::Suspend | Action::Resume if refusal.is_some() => return Err(refusal.unwrap_or_default()),
+        Action::Suspend => scenarios::handover::suspend()?,
+        Action::Resume => scenarios::handover::resume(module)?,
         Action::List | Action::Guest(_) => {}
     }
     for number in 1..smp::count() {

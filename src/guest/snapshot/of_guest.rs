@@ -347,6 +347,13 @@ impl From<debug::Access> for Watched {
     }
 }
 
+impl EventState {
+    /// The exit that a vCPU in this state has come back with, as far as it matters.
+    pub(crate) fn last_exit(&self) -> VmExit {
+        if self.activity == Activity::Halted { VmExit::Halt } else { VmExit::Nothing }
+    }
+}
+
 impl InterruptShadow {
     /// Whether there is one.
     pub const fn is_any(self) -> bool {

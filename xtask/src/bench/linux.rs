@@ -100,6 +100,7 @@ impl<'a> Boots<'a> {
             memory: linux::MEMORY,
             cpus: 1,
             limit: Some(self.limit),
+            replace: None,
             directory: self.directory(machine, "guest")?,
             real_time: false,
             // What it costs is not the hypervisor's.

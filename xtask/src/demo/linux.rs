@@ -49,7 +49,7 @@ pub fn show(
             }
             println!("\n== {title}");
             let directory = repo.scratch(&format!("runs/demo-{name}-linux-{cpus}"))?;
-            let place = Place { machine, image, emulators, settings, cpus, directory };
+            let place = Place { machine, image, emulators, settings, cpus, replace: None, directory };
             match one(&guest, &place, progress)? {
                 None => shown.boots.push(title),
                 Some(problem) => {

@@ -14,7 +14,7 @@ use crate::setup::{self, Emulators};
 pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result<Command> {
     let program = emulators.bochs.as_ref().context("Bochs is not there")?;
     let directory = &boot.directory;
-    let module = boot.guest.as_ref().map(|guest| guest.package_size);
+    let module = boot.guest.as_ref().map(|guest| guest.package_size).or(boot.module);
     let information = boot.guest.as_ref().and_then(|guest| guest.information.clone());
     let information = information.unwrap_or_else(|| multiboot::information(command_line, boot.memory, module));
     fs::write(directory.join("boot.bin"), information)?;
@@ -58,6 +58,10 @@ fn configuration(boot: &Boot) -> String {
     // What is not ours, bare Linux, reads registers of these CPUs that Bochs does not have.
     let lenient = u8::from(boot.guest.as_ref().is_some_and(|guest| guest.information.is_some()));
     let (package, serial) = match &boot.guest {
+        None if boot.module.is_some() => (
+            format!("optramimage2: file={}, address={:#x}\n", super::PACKAGE, multiboot::MODULE),
+            "com1: enabled=1, mode=file, dev=serial.log".to_owned(),
+        ),
         None => (String::new(), "com1: enabled=1, mode=file, dev=serial.log".to_owned()),
         // The order of the RAM images matters: of the last one all blocks but the first are still without an address.
         Some(guest) => (
@@ -122,6 +126,7 @@ mod tests {
             memory: super::super::MEMORY,
             limit: Some(Duration::from_secs(1)),
             directory: PathBuf::from("/nowhere"),
+            module: None,
             guest: None,
         };
         let text = configuration(&boot);

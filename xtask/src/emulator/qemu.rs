@@ -52,6 +52,9 @@ fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
             super::PACKAGE.into(),
         ]);
     }
+    if boot.module.is_some() {
+        arguments.extend(["-initrd".into(), super::PACKAGE.into()]);
+    }
     arguments.extend(["-serial".into(), log]);
     if boot.cpus == 1 && !boot.guest.as_ref().is_some_and(|guest| guest.real_time) {
         // One instruction, one tick: runs repeat to the bit and the TSC counts instructions.
@@ -91,6 +94,7 @@ mod tests {
             memory: super::super::MEMORY,
             limit: Some(Duration::from_secs(1)),
             directory: PathBuf::from("/nowhere"),
+            module: None,
             guest: None,
         };
         let line = arguments(&boot, "scenario=real cpus=1").join(" ");

@@ -66,6 +66,7 @@ impl Guest {
             memory: MEMORY,
             cpus: place.cpus,
             limit: Some(place.settings.limit()),
+            replace: place.replace,
             directory: place.directory.clone(),
             real_time: false,
             trace: String::new(),
@@ -92,5 +93,7 @@ pub struct Place<'a> {
     pub emulators: &'a Emulators,
     pub settings: &'a Linux,
     pub cpus: u32,
+    /// As for [`GuestBoot`].
+    pub replace: Option<u32>,
     pub directory: PathBuf,
 }

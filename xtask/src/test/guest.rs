@@ -25,6 +25,8 @@ use crate::setup::Emulators;
 pub enum What {
     /// Debian's kernel, with so many CPUs.
     Linux(u32),
+    /// The same, while its vCPUs are saved and restored all the time.
+    SavedLinux(u32),
     /// Programs of a few instructions.
     Ends,
 }
@@ -36,7 +38,8 @@ pub fn wanted(machines: &Machines, machine: &Machine) -> Vec<(String, What)> {
     }
     let cpus = machines.linux.cpus.iter();
     let linux = cpus.map(|cpus| (format!("linux-{cpus}"), What::Linux(*cpus)));
-    linux.chain([("guest-ends".to_owned(), What::Ends)]).collect()
+    let saved = machines.linux.saved.iter().map(|cpus| (format!("linux-{cpus}-saved"), What::SavedLinux(*cpus)));
+    linux.chain(saved).chain([("guest-ends".to_owned(), What::Ends)]).collect()
 }
 
 /// Where a boot is done.
@@ -61,11 +64,12 @@ impl Guests {
     pub fn check(&self, what: &What, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
         match what {
             What::Ends => ends::check(place),
-            What::Linux(cpus) => self.linux(*cpus, place, bar),
+            What::Linux(cpus) => self.linux(*cpus, None, place, bar),
+            What::SavedLinux(cpus) => self.linux(*cpus, Some(place.machines.linux.replace), place, bar),
         }
     }
 
-    fn linux(&self, cpus: u32, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
+    fn linux(&self, cpus: u32, replace: Option<u32>, place: &Place, bar: &ProgressBar) -> Result<Outcome> {
         let (settings, progress) = (&place.machines.linux, place.progress);
         let guest = self.linux.get_or_init(|| {
             let guest =
@@ -82,6 +86,7 @@ impl Guests {
             emulators: place.emulators,
             settings,
             cpus,
+            replace,
             directory: place.directory.clone(),
         };
         let boot = || guest.boot(&place, &mut |_, line| bar.set_message(line.to_owned()));
@@ -89,6 +94,9 @@ impl Guests {
         if matches!(ended.end, End::TimedOut) && emulator::may_lose_interrupts(place.machine, cpus) {
             progress.say(&format!("{}/linux-{cpus}: {}", place.machine.name, emulator::LOST_INTERRUPT));
             (ended, transcript) = boot()?;
+        }
+        if replace.is_some() && !ended.log.contains("replaced ") {
+            return Ok(Outcome::Failed(format!("no vCPU was replaced\n{}", ended.log)));
         }
         Ok(match guest.problem(&ended, &transcript, cpus) {
             None => Outcome::Passed,

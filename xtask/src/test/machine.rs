@@ -244,6 +244,7 @@ impl Bench<'_> {
             memory: emulator::MEMORY,
             limit: Some(self.plan.machines.limit().max(Duration::from_secs(1))),
             directory: self.directory(job)?,
+            module: None,
             guest: None,
         };
         let mut ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));

@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use spin::Mutex;
+use spin::{Mutex, RwLock, RwLockReadGuard};
 use x86_vcpu::{ApicBus, ApicConfig, StartState, Vcpu, VcpuConfig, VcpuHandle, VmExit};
 
 use super::End;
@@ -18,6 +18,7 @@ use super::statistics::Statistics;
 use crate::command_line::{Settings, Trace};
 use crate::cpu::timestamp;
 use crate::trace::{self, Printed};
+use crate::vm::replacement::{self, Make};
 use crate::{cpu, interrupts, println, smp};
 
 /// RFLAGS.IF.
@@ -48,7 +49,12 @@ pub struct Machine {
     limit: u64,
     /// The model-specific registers that were asked for and are not there, and what the first write of each was.
     refused: Mutex<BTreeMap<(u32, bool), u64>>,
-    handles: Vec<VcpuHandle>,
+    handles: Vec<Mutex<VcpuHandle>>,
+    bus: ApicBus,
+    /// Whoever replaces a vCPU writes; else nothing is sent, and no guest runs.
+    world: RwLock<()>,
+    /// Somebody waits for that.
+    replacing: AtomicBool,
     /// How many vCPUs will not go on by themselves: halted with interrupts off, or waiting for their start.
     stopped: AtomicUsize,
     ended: AtomicBool,
@@ -63,6 +69,10 @@ struct Runner<'a> {
     statistics: Statistics,
     trace: Trace,
     printed: Printed,
+    /// After how many exits the vCPU is replaced, how many there were since, and how often it was.
+    replace: Option<u64>,
+    exits: u64,
+    replaced: u64,
 }
 
 /// Runs a guest on a machine with these devices to its end. vCPU n runs on CPU n.
@@ -82,6 +92,9 @@ pub fn run(
         limit,
         refused: Mutex::default(),
         handles: Vec::new(),
+        bus: bus.clone(),
+        world: RwLock::new(()),
+        replacing: AtomicBool::new(false),
         stopped: AtomicUsize::new(0),
         ended: AtomicBool::new(false),
         end: Mutex::new(None),
@@ -90,7 +103,7 @@ pub fn run(
     for number in 0..settings.vcpus {
         let mut vcpu = machine.vcpu(number, settings.vcpus, entry, bus).map_err(|error| error.to_string())?;
         trace::prepare(settings.trace, &mut vcpu).map_err(|error| error.to_string())?;
-        machine.handles.push(vcpu.handle());
+        machine.handles.push(Mutex::new(vcpu.handle()));
         vcpus.push(vcpu);
     }
     let runners = vcpus.into_iter().enumerate().map(|(number, vcpu)| Runner {
@@ -100,6 +113,9 @@ pub fn run(
         statistics: Statistics::new(),
         trace: settings.trace,
         printed: Printed::default(),
+        replace: settings.replace,
+        exits: 0,
+        replaced: 0,
     });
     trace::begin(settings.trace, settings.vcpus, clock.hz);
     let mut runners = run_all(runners.collect());
@@ -108,6 +124,9 @@ pub fn run(
     machine.print_refused();
     for runner in &mut runners {
         runner.printed.finish(runner.trace, &runner.vcpu, runner.number);
+        if runner.replace.is_some() {
+            println!("vCPU {}: replaced {} times", runner.number, runner.replaced);
+        }
         runner.statistics.print(runner.number, &runner.vcpu, total);
     }
     drop(runners);
@@ -137,11 +156,8 @@ fn run_all(mut runners: Vec<Runner<'_>>) -> Vec<Runner<'_>> {
 
 impl Machine {
     fn vcpu(&self, number: usize, vcpus: usize, entry: &Entry, bus: &ApicBus) -> x86_vcpu::Result<Vcpu> {
-        let mut config = VcpuConfig::new(number as u32);
-        config.processors = vcpus as u16;
+        let (config, apic) = configuration(number, vcpus);
         let mut vcpu: Vcpu = Vcpu::new(config)?;
-        let mut apic = ApicConfig::new();
-        apic.virtual_wire = true;
         vcpu.add_local_apic(apic, Some(bus))?;
         // SAFETY: the table maps nothing but the guest's memory, and both outlive the vCPUs: those are gone when `run` ends.
         unsafe { vcpu.set_nested_root(self.memory.lock().root()) }?;
@@ -169,11 +185,19 @@ impl Machine {
         self.end.lock().get_or_insert(end);
         self.ended.store(true, Ordering::SeqCst);
         for (cpu, handle) in self.handles.iter().enumerate() {
-            handle.request_exit();
+            handle.lock().request_exit();
             if cpu != smp::number() {
                 HOST.interrupt(cpu);
             }
         }
+    }
+
+    /// Waits while somebody replaces a vCPU. Until the result is dropped nobody does.
+    fn stand_still_if_wanted(&self) -> RwLockReadGuard<'_, ()> {
+        while self.replacing.load(Ordering::SeqCst) {
+            core::hint::spin_loop();
+        }
+        self.world.read()
     }
 
     fn has_ended(&self) -> bool {
@@ -201,7 +225,50 @@ impl Machine {
     }
 }
 
+/// How a vCPU is made.
+fn configuration(number: usize, vcpus: usize) -> (VcpuConfig, ApicConfig) {
+    let mut config = VcpuConfig::new(number as u32);
+    config.processors = vcpus as u16;
+    let mut apic = ApicConfig::new();
+    apic.virtual_wire = true;
+    (config, apic)
+}
+
 impl Runner<'_> {
+    /// Saves the vCPU, drops it, and goes on with a new one, if it is time for that. All other vCPUs stand still meanwhile: what
+    /// they would send would be lost.
+    fn replace(&mut self) -> x86_vcpu::Result {
+        self.exits += 1;
+        if self.replace.is_none_or(|after| self.exits < after) {
+            return Ok(());
+        }
+        let machine = self.machine;
+        if machine.replacing.swap(true, Ordering::SeqCst) {
+            // Another vCPU is at it.
+            return Ok(());
+        }
+        let result = self.replace_alone();
+        machine.replacing.store(false, Ordering::SeqCst);
+        result
+    }
+
+    fn replace_alone(&mut self) -> x86_vcpu::Result {
+        let machine = self.machine;
+        for cpu in (0..machine.handles.len()).filter(|cpu| *cpu != self.number) {
+            HOST.interrupt(cpu);
+        }
+        let _world = machine.world.write();
+        let (config, apic) = configuration(self.number, machine.handles.len());
+        let root = machine.memory.lock().root();
+        let make = Make { config, apic: Some((apic, machine.bus.clone())), root, bound: true };
+        if replacement::replace(&mut self.vcpu, &make)? {
+            *machine.handles[self.number].lock() = self.vcpu.handle();
+            self.exits = 0;
+            self.replaced += 1;
+        }
+        Ok(())
+    }
+
     /// Runs until the guest's end.
     fn run(&mut self) {
         let end = self.vcpu.bind().and_then(|()| self.run_bound());
@@ -244,6 +311,8 @@ impl Runner<'_> {
         let mut left = timestamp();
         let mut last = VmExit::Interrupted;
         loop {
+            self.replace()?;
+            let world = machine.stand_still_if_wanted();
             let (due, end) = self.advance(left);
             if end.is_some() || machine.has_ended() {
                 return Ok(end);
@@ -301,6 +370,7 @@ impl Runner<'_> {
                 VmExit::Halt => {
                     let stopped = vcpu.system()?.rflags.bits() & INTERRUPTS_ENABLED == 0;
                     let begin = timestamp();
+                    drop(world);
                     if let Some(end) = self.wait(stopped) {
                         return Ok(Some(end));
                     }
@@ -309,6 +379,7 @@ impl Runner<'_> {
                 }
                 VmExit::WaitForStartup => {
                     let begin = timestamp();
+                    drop(world);
                     if let Some(end) = self.wait(true) {
                         return Ok(Some(end));
                     }
@@ -331,6 +402,7 @@ impl Runner<'_> {
             return Some(End::Halted);
         }
         let end = loop {
+            let world = machine.stand_still_if_wanted();
             let now = timestamp();
             let (due, end) = self.advance(now);
             if end.is_some() || machine.has_ended() {
@@ -342,6 +414,7 @@ impl Runner<'_> {
                 break None;
             }
             HOST.set_device_timer(due.min(timer));
+            drop(world);
             cpu::wait_for_interrupt();
             HOST.interrupted();
         };

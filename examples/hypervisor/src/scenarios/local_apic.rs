@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use memory_addr::PhysAddr;
 use x86_vcpu::nested::{MemoryType, Permissions};
 use x86_vcpu::spec::intel::controls::{PrimaryControls, SecondaryControls};
 use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
@@ -16,6 +17,7 @@ use x86_vcpu::{
 use super::machine::judge;
 use super::{Outcome, Reason, check};
 use crate::guests::{Guest, Mode};
+use crate::vm::replacement::{self, Make};
 use crate::vm::{PAGE_MAP, SCRATCH, Vm};
 use crate::{apic, cpu, guests, interrupts, print, println, smp};
 
@@ -55,6 +57,11 @@ pub struct ApicCpu {
     pub vcpu: Vcpu,
     bound: bool,
     output: Vec<u8>,
+    /// What another vCPU in its place is made of.
+    id: u32,
+    config: ApicConfig,
+    bus: ApicBus,
+    root: PhysAddr,
 }
 
 /// What the VMM has to do.
@@ -79,8 +86,9 @@ impl ApicCpu {
         config.virtualization = virtualization;
         vcpu.add_local_apic(config, Some(bus))?;
         // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
-        unsafe { vcpu.set_nested_root(vm.memory.lock().root()) }?;
-        Ok(Self { vcpu, bound: false, output: Vec::new() })
+        let root = vm.memory.lock().root();
+        unsafe { vcpu.set_nested_root(root) }?;
+        Ok(Self { vcpu, bound: false, output: Vec::new(), id, config, bus: bus.clone(), root })
     }
 
     /// The same, which starts at `guest`.
@@ -114,6 +122,12 @@ impl ApicCpu {
             self.bound = true;
         }
         while !stop.load(Ordering::Acquire) {
+            replacement::replace_if_wanted(&mut self.vcpu, || Make {
+                config: VcpuConfig::new(self.id),
+                apic: Some((self.config, self.bus.clone())),
+                root: self.root,
+                bound: true,
+            })?;
             match self.vcpu.run()? {
                 VmExit::IoWrite { port: PORT_PRINT, data, .. } => self.output.push(data as u8),
                 VmExit::IoWrite { port: PORT_DONE, data, .. } => return Ok(Some(Event::Done(data as u8))),

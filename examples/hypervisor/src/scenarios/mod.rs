@@ -12,6 +12,7 @@
 
 mod alone;
 mod fpu;
+pub mod handover;
 mod host_interrupts;
 mod hypercall;
 mod interrupts;
@@ -25,6 +26,7 @@ mod multiprocessor;
 mod nested;
 mod policies;
 mod replay;
+mod saved;
 mod speculation;
 mod trace;
 mod tsc;
@@ -133,6 +135,12 @@ scenarios! {
     replay = replay::long();
     replay_real = replay::real();
     replay_apic = replay::local_apic();
+    saved_real = saved::real();
+    saved_protected = saved::protected();
+    saved_long = saved::long();
+    saved_events = saved::events();
+    saved_vectors = saved::vectors();
+    saved_local_apic = saved::local_apic();
     misuse = misuse::misuse();
     frames = memory::frames();
     out_of_memory = memory::out_of_memory();

@@ -6,11 +6,12 @@ use axaddrspace::GuestPhysAddr;
 use axerrno::{AxError, AxResult};
 use axvcpu::{AxVCpu, AxVCpuExitReason, VCpuState};
 use x86_vcpu::axvcpu::{SetupConfig, StartMode};
-use x86_vcpu::{Vcpu, X86ArchVCpu};
+use x86_vcpu::{UnknownMsr, Vcpu, VcpuConfig, X86ArchVCpu};
 
 use super::Vm;
 use super::devices::MMIO;
 use super::memory::{ON_DEMAND, PAGE_MAP};
+use super::replacement::{self, Make};
 use crate::guests::{Guest, Mode};
 use crate::{cpu, interrupts, smp};
 
@@ -61,6 +62,8 @@ pub enum Exit {
     },
     /// The host had an interrupt, which it has handled.
     Interrupt,
+    /// It was to be stopped here.
+    Suspended,
 }
 
 impl VmCpu {
@@ -125,6 +128,20 @@ impl VmCpu {
 
     fn run_bound(&mut self, vm: &Vm) -> AxResult<Exit> {
         loop {
+            if replacement::is_suspended(self.inner()) {
+                return Ok(Exit::Suspended);
+            }
+            let number = self.vcpu.id();
+            replacement::replace_if_wanted(self.inner(), || {
+                let mut config = VcpuConfig::new(number as u32);
+                config.unknown_msrs = UnknownMsr::Fault;
+                config.x2apic_msrs_to_vmm = true;
+                Make { config, apic: None, root: vm.memory.lock().root(), bound: true }
+            })
+            .map_err(|error| {
+                crate::println!("CPU {}: {error}", smp::number());
+                AxError::from(error)
+            })?;
             match self.vcpu.run()? {
                 AxVCpuExitReason::IoWrite { port, width, data } => match port.number() {
                     PORT_PRINT if self.output.len() >= LONGEST_OUTPUT => return Ok(Exit::TooMuchOutput),

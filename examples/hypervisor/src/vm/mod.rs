@@ -3,6 +3,7 @@
 mod cpu;
 mod devices;
 mod memory;
+pub mod replacement;
 
 use spin::Mutex;
 use x86_vcpu::Result;

@@ -70,6 +70,7 @@ pub fn boot(
         memory,
         limit: Some(limit),
         directory: directory.clone(),
+        module: None,
         guest: Some(Guest {
             package_size,
             console: console.address(),

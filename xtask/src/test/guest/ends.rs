@@ -108,6 +108,7 @@ fn run(place: &Place, kernel: &[u8], module: Option<&[u8]>, typed: &'static [u8]
         memory: MEMORY,
         cpus: 1,
         limit: Some(Duration::from_secs(limit)),
+        replace: None,
         directory: place.directory.clone(),
         real_time: false,
         trace: String::new(),
