@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-#[cfg(feature = "amd")]
+#[cfg(any(feature = "vmx", feature = "amd"))]
 use crate::spec::Msr;
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -27,7 +27,7 @@ pub fn fixup(rip: usize) -> Option<usize> {
 unsafe extern "C" {
     static x86_vcpu_probe_rdmsr_access: u8;
     static x86_vcpu_probe_rdmsr_fault: u8;
-    #[cfg(feature = "amd")]
+    #[cfg(any(feature = "vmx", feature = "amd"))]
     fn x86_vcpu_probe_rdmsr(msr: u32, value: *mut u64) -> u32;
 }
 
@@ -51,7 +51,7 @@ core::arch::global_asm!(
 );
 
 /// What a probe found.
-#[cfg(feature = "amd")]
+#[cfg(any(feature = "vmx", feature = "amd"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
     /// The register's value.
@@ -63,7 +63,7 @@ pub(crate) enum Probe {
 }
 
 /// Reads a register that this CPU may not have.
-#[cfg(feature = "amd")]
+#[cfg(any(feature = "vmx", feature = "amd"))]
 pub(crate) fn probe_msr(msr: Msr) -> Probe {
     if !ENABLED.load(Ordering::Relaxed) {
         return Probe::Skipped;

@@ -33,6 +33,8 @@ extern crate std;
 pub mod count;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod cpu;
+#[cfg(any(feature = "vmx", feature = "amd"))]
+mod dump;
 pub mod entry;
 mod error;
 pub mod exit;
@@ -71,6 +73,8 @@ pub use axvcpu::{VmxArchPerCpuState, VmxArchVCpu};
 #[cfg(all(feature = "axvcpu", any(feature = "vmx", feature = "amd")))]
 pub use axvcpu::{X86ArchPerCpuState, X86ArchVCpu};
 pub use cpu::MAX_CPUS;
+#[cfg(any(feature = "vmx", feature = "amd"))]
+pub use dump::{Diff, Dump};
 pub use error::{Error, NotEmulated, Result, VmxInstruction};
 pub use exit::{Access, EntryFailure, NestedFault, NestedFaultDetails, Unhandled, VmExit, Width};
 #[cfg(feature = "amd")]

@@ -14,7 +14,7 @@ use crate::svm::SvmVcpu;
 #[cfg(feature = "vmx")]
 use crate::vmx::VmxVcpu;
 use crate::{
-    ApicBus, ApicConfig, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
+    ApicBus, ApicConfig, Dump, Error, Event, FrameSource, GuestRegisters, HostFrames, LocalInterrupt, MsrPolicy,
     NestedFaultDetails, RegisterIndex, Result, SpeculationPolicy, StartState, State, SystemRegisters, VcpuConfig,
     VcpuHandle, VmExit,
     guest::cpuid::CpuidPolicy,
@@ -350,6 +350,15 @@ impl<S: FrameSource> Vcpu<S> {
     /// [`Error::BadState`] when the vCPU is not bound to this CPU.
     pub fn run(&mut self) -> Result<VmExit> {
         each!(self, vcpu => vcpu.run())
+    }
+
+    /// Everything that is in the VMCS or VMCB, and what the CPU can do: to be printed, compared with a later one, and read by
+    /// `cargo spec doctor`. It has 2 KiB.
+    ///
+    /// # Errors
+    /// As [`system`](Self::system).
+    pub fn dump(&mut self) -> Result<Dump> {
+        each!(self, vcpu => vcpu.dump())
     }
 
     /// Which rules of the manual for VM entries the state breaks that the vCPU would be entered with, in the order in which the CPU

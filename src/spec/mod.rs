@@ -15,6 +15,7 @@
 pub mod control_set;
 mod field;
 mod field_info;
+mod meaning;
 mod msr;
 mod msr_rule;
 mod open_enum;
@@ -26,6 +27,7 @@ pub use field::{
     Access, Always, Condition, ExitInfo, Field, FieldValue, Holds, If, OnEveryCpu, Presence, ReadWrite, Writable,
 };
 pub use field_info::{FieldInfo, Group, Width};
+pub use meaning::Meaning;
 pub use msr::Msr;
 pub use msr_rule::{MsrAnswer, MsrRange, MsrRule};
 pub(crate) use open_enum::open_enum;

@@ -18,6 +18,11 @@ macro_rules! open_enum {
             }
         }
 
+        #[allow(dead_code, reason = "only the values of fields are dumped")]
+        impl $name {
+            pub(crate) const MEANING: crate::spec::Meaning = crate::spec::Meaning::Value(|raw| Self(raw as $int).name());
+        }
+
         impl core::fmt::Debug for $name {
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 crate::spec::open_enum::debug(f, stringify!($name), self.name(), self.0 as u64)

@@ -10,7 +10,7 @@ use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Not};
 
 use bitflags::{Flag, Flags};
 
-use super::FieldValue;
+use super::{FieldValue, Meaning};
 
 /// What the bits of a word mean.
 pub trait Layout: 'static {
@@ -120,6 +120,11 @@ macro_rules! words {
             pub(super) const fn with_bit_range(self, mask: $int, low: u32, value: $int) -> Self {
                 Self::from_bits((self.0 & !mask) | ((value << low) & mask))
             }
+        }
+
+        #[allow(dead_code, reason = "a spec may have no fields of this width")]
+        impl<L: Layout> $word<L> {
+            pub(crate) const MEANING: Meaning = Meaning::Bits(&L::NAMES);
         }
 
         // By hand: derived ones would ask the same of `L`.

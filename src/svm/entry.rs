@@ -3,18 +3,20 @@
 #[cfg(feature = "doctor")]
 use super::run::EVERY_ENTRY;
 use super::{raw, vcpu::SvmVcpu, world_switch};
-#[cfg(feature = "doctor")]
 use crate::{
-    Result,
-    entry::{EntryCapabilities, Violations},
+    Dump, Result, dump,
+    entry::{EntryCapabilities, EntryState},
+    exit::EntryFailure,
+    frame::FrameSource,
     host::rdmsr,
     spec::{
         Msr,
-        amd::{entry_checks::CHECKS, msrs::VM_HSAVE_PA},
+        amd::msrs::VM_HSAVE_PA,
         x86::msrs::{IA32_EFER, IA32_PAT},
     },
 };
-use crate::{entry::EntryState, exit::EntryFailure, frame::FrameSource};
+#[cfg(feature = "doctor")]
+use crate::{entry::Violations, spec::amd::entry_checks::CHECKS};
 
 /// What is to be entered next: the VMCB as it is. What it points at is not looked at.
 impl<S: FrameSource> EntryState for SvmVcpu<S> {
@@ -28,10 +30,8 @@ impl<S: FrameSource> EntryState for SvmVcpu<S> {
 }
 
 /// The CPU that executes this.
-#[cfg(feature = "doctor")]
 pub(super) struct ThisCpu;
 
-#[cfg(feature = "doctor")]
 impl EntryCapabilities for ThisCpu {
     fn msr(&self, address: u32) -> Option<u64> {
         let msr = Msr(address);
@@ -79,6 +79,14 @@ impl<S: FrameSource> SvmVcpu<S> {
         return self.strict;
         #[cfg(not(feature = "doctor"))]
         false
+    }
+
+    /// Everything that is in the VMCB and that the CPU can do. It has 2 KiB.
+    ///
+    /// # Errors
+    /// None on SVM; as a VMCB is memory, the vCPU need not be where it is bound.
+    pub fn dump(&self) -> Result<Dump> {
+        Ok(Dump::new(&dump::SVM, self, &ThisCpu))
     }
 
     /// Which rules of the manual for VMRUN the state breaks that the vCPU would be entered with.

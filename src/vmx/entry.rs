@@ -5,11 +5,11 @@ use super::{
     loaded::{Backend, Vmcs},
     vcpu::VmxVcpu,
 };
-#[cfg(feature = "doctor")]
-use crate::{Result, entry::Violations, spec::intel::entry_checks::CHECKS};
 use crate::{
+    Dump, Result, dump,
     entry::{EntryCapabilities, EntryState},
     exit::EntryFailure,
+    fixup::{Probe, probe_msr},
     frame::FrameSource,
     host::{self, rdmsr},
     spec::{
@@ -26,6 +26,8 @@ use crate::{
         },
     },
 };
+#[cfg(feature = "doctor")]
+use crate::{entry::Violations, spec::intel::entry_checks::CHECKS};
 
 /// What is known of the field with this encoding.
 pub(super) fn field_info(encoding: u32) -> Option<&'static FieldInfo> {
@@ -96,7 +98,11 @@ impl EntryCapabilities for Capabilities {
             }
             IA32_PERF_CAPABILITIES => {
                 let [_, _, ecx, _] = crate::cpu::cpuid(CpuidLeaf::FEATURES.0, 0);
-                Cpuid1Ecx::from_bits(ecx).contains(Cpuid1Ecx::PDCM)
+                // An emulator announces it and does not have it.
+                return match Cpuid1Ecx::from_bits(ecx).contains(Cpuid1Ecx::PDCM).then(|| probe_msr(msr)) {
+                    Some(Probe::Value(value)) => Some(value),
+                    _ => None,
+                };
             }
             IA32_RTIT_CTL => {
                 let [_, ebx, _, _] = crate::cpu::cpuid(CpuidLeaf::STRUCTURED_FEATURES.0, 0);
@@ -175,6 +181,14 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.guest.xstate.enter_run();
         host::set_cr2(cr2);
         failure
+    }
+
+    /// Everything that is in the VMCS and that the CPU can do. It has 2 KiB.
+    ///
+    /// # Errors
+    /// [`Error::BadState`](crate::Error::BadState) when this CPU is not enabled, or the vCPU is bound to another.
+    pub fn dump(&mut self) -> Result<Dump> {
+        self.with_vmcs(|vcpu, vmcs| Ok(Dump::new(&dump::VMX, vmcs, vcpu.capabilities)))
     }
 
     /// Which rules of the manual for VM entries the state breaks that the vCPU would be entered with, in the order in which the

@@ -5,6 +5,7 @@ mod conditions;
 mod controls;
 mod dependencies;
 mod docs;
+mod dumps;
 mod enums;
 mod exit_words;
 mod exits;
@@ -100,9 +101,15 @@ impl Emitter<'_> {
             }
             (Vendor::Intel | Vendor::Amd, "entry_checks") => self.entry_checks(module.0),
             (Vendor::Intel | Vendor::Amd, "payloads") => self.payloads(module.0),
-            (Vendor::Intel, "vmcs") => self.fields(),
+            (Vendor::Intel, "vmcs") => {
+                let (fields, meanings) = (self.fields(), self.field_meanings());
+                quote! { #fields #meanings }
+            }
             (Vendor::Amd, "exits") => self.exit_codes(),
-            (Vendor::Amd, "vmcb") => self.vmcb(),
+            (Vendor::Amd, "vmcb") => {
+                let (vmcb, meanings) = (self.vmcb(), self.member_meanings());
+                quote! { #vmcb #meanings }
+            }
             _ => TokenStream::new(),
         }
     }

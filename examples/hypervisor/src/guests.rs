@@ -30,6 +30,7 @@ global_asm!(
     include_str!("../guests/xsetbv.S"),
     include_str!("../guests/triple_fault.S"),
     include_str!("../guests/entry_failure.S"),
+    include_str!("../guests/doctor.S"),
     include_str!("../guests/host_timer.S"),
     include_str!("../guests/host_nmi.S"),
     include_str!("../guests/fpu.S"),
@@ -139,6 +140,7 @@ guests! {
     xsetbv, "guest_xsetbv", Long;
     triple_fault, "guest_triple_fault", Long;
     entry_failure, "guest_entry_failure", Long;
+    doctor, "guest_doctor", Long;
     host_timer, "guest_host_timer", Long;
     host_nmi, "guest_host_nmi", Long;
     fpu, "guest_fpu", Long;

@@ -11,6 +11,7 @@
 //! or, in place of `ok`, `FAILED` with a reason, `REFUSED` with what this CPU lacks, `SKIPPED` with why it does not apply.
 
 mod alone;
+mod doctor;
 mod fpu;
 pub mod handover;
 mod host_interrupts;
@@ -116,6 +117,7 @@ scenarios! {
     protection_keys = fpu::protection_keys();
     triple_fault = invalid::triple_fault();
     entry_failure = invalid::entry_failure();
+    doctor = doctor::doctor();
     host_timer = host_interrupts::host_timer();
     local_apic = local_apic::local_apic();
     x2apic = local_apic::x2apic();
