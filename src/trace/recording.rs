@@ -142,7 +142,7 @@ fn entry(number: u64, record: &Record, next: Option<u64>, vocabulary: &'static V
         host: next.map(|next| next.saturating_sub(record.exited)),
         answer: Answer::numbered(answer),
         value: has_value.then_some(record.value),
-        injected: (event_type & INJECTED != 0).then(|| (InterruptionType(event_type & !INJECTED), event_vector)),
+        injected: (event_type & INJECTED != 0).then_some((InterruptionType(event_type & !INJECTED), event_vector)),
         vocabulary,
     }
 }

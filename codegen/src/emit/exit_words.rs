@@ -107,19 +107,16 @@ fn has(vendor: Vendor, name: &str, what: &str, exits: Vec<&Exit>) -> TokenStream
     let doc = doc(&[format!("Whether {what} may be valid on such an exit.")]);
     let name = ident(&format!("has_{name}"));
     let exits = exits.iter().map(|exit| ident(exit.head.name()));
-    let arms = if exits.len() == 0 {
-        quote! {}
+    let any = if exits.len() == 0 {
+        quote! { let _ = number; false }
     } else {
-        quote! { #(#number::#exits)|* => true, }
+        quote! { matches!(number, #(#number::#exits)|*) }
     };
     quote! {
         #doc
         #[inline(always)]
         pub const fn #name(number: #number) -> bool {
-            match number {
-                #arms
-                _ => false,
-            }
+            #any
         }
     }
 }

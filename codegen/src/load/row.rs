@@ -89,6 +89,9 @@ pub(super) struct Row<'a> {
     what: String,
 }
 
+/// A key that is the writer's own, and its list of strings.
+pub type NamedList = (Spanned<String>, Vec<Spanned<String>>);
+
 impl<'a> Row<'a> {
     fn new(context: &'a Context, table: &'a DeTable<'a>, span: Span, what: String) -> Self {
         Row { context, table, asked: Vec::new(), span, what }
@@ -270,7 +273,7 @@ impl<'a> Row<'a> {
     }
 
     /// All keys of a table whose keys are the writer's own, each with its list of strings, in the order of their places.
-    pub fn lists(&mut self) -> Option<Vec<(Spanned<String>, Vec<Spanned<String>>)>> {
+    pub fn lists(&mut self) -> Option<Vec<NamedList>> {
         let mut all = Vec::new();
         for (key, value) in self.table {
             let name = Spanned { value: key.get_ref().to_string(), span: self.context.span(key.span()) };

@@ -68,7 +68,7 @@ impl Words {
     /// The event that was injected.
     pub fn event(&self, (kind, vector): (u64, u64)) -> String {
         let types = self.spec.enums.iter().find(|row| row.head.name() == "InterruptionType");
-        let value = types.and_then(|row| row.values.iter().find(|value| value.number.value as u64 == kind));
+        let value = types.and_then(|row| row.values.iter().find(|value| value.number.value == kind));
         format!("{} {vector:#x}", value.map_or("event", |value| value.head.name()))
     }
 
