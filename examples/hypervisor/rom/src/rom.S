@@ -1,5 +1,5 @@
-# The last 64 KiB of a 2 MiB ROM. The image lies flat at the ROM's start; this code copies it to 1 MiB, which is where
-# it is linked, and enters it there the way a multiboot loader would: 32-bit protected mode, flat segments, EAX the
+# The last 64 KiB of a 2 MiB ROM. The image is at the ROM's start: the length of what follows in 4 bytes, and then the image
+# compressed, as a block of LZ4. This code unpacks it to 1 MiB, which is where it is linked, and enters it there the way a multiboot loader would: 32-bit protected mode, flat segments, EAX the
 # loader's magic, EBX a multiboot information block, which whoever starts the machine has put into RAM, with what it
 # tells of: the command line, the memory, and perhaps one module.
 #
@@ -8,7 +8,6 @@
     .set ROM_START,     0xFFE00000      # 2 MiB below 4 GiB
     .set CODE_START,    0xFFFF0000      # where this file is linked
     .set IMAGE_ADDRESS, 0x00100000
-    .set IMAGE_LIMIT,   CODE_START - ROM_START
     .set INFO_ADDRESS,  0x0008F000      # the multiboot information block
     .set HAS_MODULES,   1 << 3          # in its flags
     .set INFO_MODULES,  24              # in it: the address of the list of modules
@@ -54,10 +53,48 @@ protected:
     cmp %ecx, %edi
     jb 1b
 2:
+    # A block of LZ4 is sequences: a token with two lengths of 4 bits, literals, and how far back what follows them was before,
+    # for at least 4 bytes. A length of 15 goes on in bytes, up to one that is not 255. The last sequence ends behind its literals.
     mov $ROM_START, %esi
+    lodsl
+    lea (%esi, %eax), %edx              # the end
     mov $IMAGE_ADDRESS, %edi
-    mov $(IMAGE_LIMIT / 4), %ecx
-    rep movsl
+sequence:
+    xor %eax, %eax
+    lodsb
+    mov %eax, %ebp
+    shr $4, %eax
+    mov %eax, %ecx
+    cmp $15, %ecx
+    jne 4f
+3:  xor %eax, %eax
+    lodsb
+    add %eax, %ecx
+    cmp $255, %al
+    je 3b
+4:  rep movsb
+    cmp %edx, %esi
+    jae unpacked
+    xor %eax, %eax
+    lodsw
+    mov %edi, %ebx
+    sub %eax, %ebx                      # where it was before
+    mov %ebp, %ecx
+    and $15, %ecx
+    cmp $15, %ecx
+    jne 6f
+5:  xor %eax, %eax
+    lodsb
+    add %eax, %ecx
+    cmp $255, %al
+    je 5b
+6:  add $4, %ecx
+    xchg %esi, %ebx
+    rep movsb
+    mov %ebx, %esi
+    jmp sequence
+unpacked:
+    mov $INFO_ADDRESS, %ebx
 
     mov $0x2BADB002, %eax               # what a multiboot loader passes
     mov $IMAGE_ADDRESS, %ecx
