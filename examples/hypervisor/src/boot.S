@@ -160,7 +160,7 @@ page_directories:
     .skip 4 * 4096
     .globl boot_stack, boot_stack_end
 boot_stack:
-    .skip 65536
+    .skip 262144
 boot_stack_end:
     .globl next_stack_end
 next_stack_end:

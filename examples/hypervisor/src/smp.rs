@@ -13,7 +13,7 @@ pub const MAX_CPUS: usize = 4;
 
 /// Where a CPU starts; below 1 MiB, and free (see [`memory`](crate::memory)).
 const TRAMPOLINE: usize = 0x8000;
-const STACK_SIZE: usize = 64 * 1024;
+const STACK_SIZE: usize = 256 * 1024;
 
 /// How many CPUs run, this one included.
 static RUNNING: AtomicUsize = AtomicUsize::new(1);
