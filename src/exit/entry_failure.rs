@@ -151,7 +151,10 @@ impl EntryFailure {
     /// Adds a rule that is broken.
     #[cfg(feature = "doctor")]
     pub(crate) fn add(&mut self, violation: &Violation) {
-        let Some(rule) = self.checks().iter().position(|check| *check == violation.check) else { return };
+        // `position` counts, and a count may overflow as far as the compiler knows.
+        let checks = self.checks();
+        let is_it = |rule: &usize| checks.get(*rule).is_some_and(|check| *check == violation.check);
+        let Some(rule) = (0..checks.len()).find(is_it) else { return };
         if self.broken == 0
             && let Some(value) = violation.value
         {

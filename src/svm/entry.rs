@@ -1,5 +1,7 @@
 //! What VMRUN checks, asked of the VMCB and of this CPU: before an entry, or after one that failed.
 
+use memory_addr::PAGE_SIZE_4K;
+
 #[cfg(feature = "doctor")]
 use super::run::EVERY_ENTRY;
 use super::{raw, vcpu::SvmVcpu, world_switch};
@@ -11,17 +13,19 @@ use crate::{
     host::rdmsr,
     spec::{
         Msr,
-        amd::msrs::VM_HSAVE_PA,
+        amd::{msrs::VM_HSAVE_PA, vmcb::Vmcb},
         x86::msrs::{IA32_EFER, IA32_PAT},
     },
 };
 #[cfg(feature = "doctor")]
 use crate::{entry::Violations, spec::amd::entry_checks::CHECKS};
 
-/// What is to be entered next: the VMCB as it is. What it points at is not looked at.
-impl<S: FrameSource> EntryState for SvmVcpu<S> {
+/// What it points at is not looked at.
+impl EntryState for Vmcb {
     fn field(&self, number: u32, bytes: u32) -> Option<u64> {
-        raw::read(&self.vmcb, number, bytes).ok()
+        // SAFETY: a `Vmcb` is 4096 bytes of integers, with a member for each of them.
+        let all = unsafe { &*core::ptr::from_ref(self).cast::<[u8; PAGE_SIZE_4K]>() };
+        raw::read(all, number, bytes).ok()
     }
 
     fn memory(&self, _address: u64, _bytes: u32) -> Option<u64> {
@@ -55,7 +59,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         // SAFETY: exits are handled between `enter_world` and `leave_world` with these addresses.
         unsafe { world_switch::leave_world(host, guest) };
         #[cfg(feature = "doctor")]
-        let failure = failure.explain(self, &ThisCpu);
+        let failure = failure.explain(&*self.vmcb, &ThisCpu);
         #[cfg(not(feature = "doctor"))]
         log::error!("{failure}");
         // SAFETY: as above.
@@ -68,7 +72,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     pub(super) fn foresee_failure(&self) -> Option<EntryFailure> {
         #[cfg(feature = "doctor")]
         if self.strict {
-            return EntryFailure::foresee(CHECKS, self, &ThisCpu);
+            return EntryFailure::foresee(CHECKS, &*self.vmcb, &ThisCpu);
         }
         None
     }
@@ -86,7 +90,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// # Errors
     /// None on SVM; as a VMCB is memory, the vCPU need not be where it is bound.
     pub fn dump(&self) -> Result<Dump> {
-        Ok(Dump::new(&dump::SVM, self, &ThisCpu))
+        Ok(Dump::new(&dump::SVM, &*self.vmcb, &ThisCpu))
     }
 
     /// Which rules of the manual for VMRUN the state breaks that the vCPU would be entered with.
@@ -98,7 +102,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// None on SVM; as a VMCB is memory, the vCPU need not be bound.
     #[cfg(feature = "doctor")]
     pub fn check_entry(&self) -> Result<Violations<'_>> {
-        Ok(Violations::of(CHECKS, self, &ThisCpu))
+        Ok(Violations::of(CHECKS, &*self.vmcb, &ThisCpu))
     }
 
     /// Checks the state before each entry, from now on or no longer: one that breaks a rule of the manual is not entered, and

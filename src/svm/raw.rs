@@ -17,10 +17,10 @@ fn place(offset: u32, bytes: u32) -> Result<(usize, usize)> {
     }
 }
 
-pub(super) fn read<S: FrameSource>(vmcb: &VmcbFrame<S>, offset: u32, bytes: u32) -> Result<u64> {
+pub(super) fn read(vmcb: &[u8; PAGE_SIZE_4K], offset: u32, bytes: u32) -> Result<u64> {
     let (offset, bytes) = place(offset, bytes)?;
     let mut value = [0; 8];
-    value.iter_mut().zip(vmcb.bytes().iter().skip(offset)).take(bytes).for_each(|(to, from)| *to = *from);
+    value.iter_mut().zip(vmcb.iter().skip(offset)).take(bytes).for_each(|(to, from)| *to = *from);
     Ok(u64::from_le_bytes(value))
 }
 
@@ -44,7 +44,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// # Errors
     /// [`Error::InvalidInput`] for another number of bytes, and for bytes behind the VMCB's end.
     pub fn read_vmcb(&self, offset: u32, bytes: u32) -> Result<u64> {
-        read(&self.vmcb, offset, bytes)
+        read(self.vmcb.bytes(), offset, bytes)
     }
 
     /// Writes 1, 2, 4 or 8 bytes of the VMCB, `offset` bytes from its start. The next entry takes all of the VMCB for changed (no
@@ -91,16 +91,16 @@ mod tests {
         assert_eq!(write(&mut vmcb, 0x578, 8, 0x1234_5678_9abc_def0), Ok(()));
         assert_eq!(vmcb.rip(), 0x1234_5678_9abc_def0);
         assert_eq!(vmcb.clean_bits(), CleanBits::empty());
-        assert_eq!(read(&vmcb, 0x57c, 2), Ok(0x5678));
+        assert_eq!(read(vmcb.bytes(), 0x57c, 2), Ok(0x5678));
         assert_eq!(write(&mut vmcb, 0xfff, 1, 0xff), Ok(()));
-        assert_eq!(read(&vmcb, 0xfff, 1), Ok(0xff));
+        assert_eq!(read(vmcb.bytes(), 0xfff, 1), Ok(0xff));
     }
 
     #[test]
     fn what_is_not_there_is_refused() {
         let mut vmcb = VmcbFrame::<MockFrames>::new().expect("a frame");
         for (offset, bytes) in [(0, 0), (0, 3), (0, 16), (0xfff, 2), (0x1000, 1), (u32::MAX, 8)] {
-            assert!(matches!(read(&vmcb, offset, bytes), Err(Error::InvalidInput(_))), "{offset:#x} {bytes}");
+            assert!(matches!(read(vmcb.bytes(), offset, bytes), Err(Error::InvalidInput(_))), "{offset:#x} {bytes}");
             assert!(matches!(write(&mut vmcb, offset, bytes, 0), Err(Error::InvalidInput(_))), "{offset:#x} {bytes}");
         }
         assert!(matches!(write(&mut vmcb, 0x400, 2, 0x1_0000), Err(Error::InvalidInput(_))));

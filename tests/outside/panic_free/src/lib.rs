@@ -9,8 +9,8 @@ use core::{
 
 use memory_addr::{PhysAddr, VirtAddr};
 use x86_vcpu::{
-    ApicBus, ApicConfig, ApicMessage, Error, Event, LocalInterrupt, MsrPolicy, NestedFaultDetails, PhysFrameIf,
-    RegisterIndex, Result, StartState, SystemRegisters, Vcpu, VcpuHandle, VmExit,
+    ApicBus, ApicConfig, ApicMessage, Dump, EntryFailure, Error, Event, LocalInterrupt, MsrPolicy, NestedFaultDetails,
+    PhysFrameIf, RegisterIndex, Result, StartState, SystemRegisters, Vcpu, VcpuHandle, VmExit,
     nested::{Caching, DirtyLog, NestedTable, Permissions, Translation},
 };
 
@@ -157,6 +157,23 @@ pub fn root_mark(log: &DirtyLog, gpa: u64, size: u64) {
 #[unsafe(no_mangle)]
 pub fn root_log(exit: &VmExit, error: &Error, log: &mut dyn Write) -> Written {
     write!(log, "{exit:?} {exit:x?} {error:?} {error}")
+}
+
+/// The same of an entry that failed, and of everything that is in the VMCS or VMCB.
+#[unsafe(no_mangle)]
+pub fn root_log_failure(vcpu: &mut Vcpu, failure: &EntryFailure, old: &Dump, log: &mut dyn Write) -> Written {
+    write!(log, "{failure} {failure:#} {failure:?} {}", failure.verdict())?;
+    if let Ok(violations) = vcpu.check_entry() {
+        violations.into_iter().try_for_each(|violation| write!(log, "{violation} {violation:#}"))?;
+    }
+    let Ok(new) = vcpu.dump() else { return Ok(()) };
+    write!(log, "{new} {} {:?}", old.diff(&new), new.get("GUEST_RIP"))
+}
+
+/// Entries are checked before.
+#[unsafe(no_mangle)]
+pub fn root_set_strict_entry(vcpu: &mut Vcpu, strict: bool) {
+    vcpu.set_strict_entry(strict);
 }
 
 /// The same of the last exits.
