@@ -149,9 +149,9 @@ mod tests {
         let explained = |failure: EntryFailure| fields(failure.explain(&SPOILED, &Zero));
         assert_eq!(explained(EntryFailure::instruction(7)), [controls, host]);
         assert_eq!(explained(EntryFailure::instruction(8)), [host, controls]);
-        assert_eq!(explained(EntryFailure::exit(0x8000_0021, 0)), []);
+        assert_eq!(explained(EntryFailure::exit(0x8000_0021, 0)), [0; 0]);
         // A failure of another kind, such as that of a launched VMCS, has nothing to do with the state.
-        assert_eq!(explained(EntryFailure::instruction(4)), []);
+        assert_eq!(explained(EntryFailure::instruction(4)), [0; 0]);
     }
 
     #[test]
