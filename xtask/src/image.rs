@@ -70,7 +70,7 @@ impl Variant {
     fn features(self) -> &'static [&'static str] {
         match self {
             Variant::Plain | Variant::Counting => &[],
-            Variant::Watched => &["--features", "statistics,trace"],
+            Variant::Watched => &["--features", "statistics,trace,replay"],
             Variant::Traced | Variant::TracedCounting => &["--features", "trace"],
         }
     }

@@ -60,6 +60,7 @@ pub struct Trace {
     /// So many; the library's default when it is not said.
     pub exits: Option<usize>,
     /// What is printed.
+    #[cfg_attr(not(feature = "trace"), allow(dead_code, reason = "a build without a trace has nothing to print"))]
     pub print: Print,
 }
 

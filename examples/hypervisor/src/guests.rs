@@ -100,6 +100,10 @@ pub fn blob() -> &'static [u8] {
 macro_rules! guests {
     ($($name:ident, $symbol:literal, $mode:ident;)*) => {$(
         #[doc = concat!("The entry `", $symbol, "`.")]
+        #[cfg_attr(
+            not(all(feature = "trace", feature = "replay")),
+            allow(dead_code, reason = "a guest of the build with a trace, or with record and replay")
+        )]
         pub fn $name() -> Guest {
             unsafe extern "C" {
                 #[link_name = $symbol]

@@ -85,8 +85,8 @@ impl ApicCpu {
         let mut config = ApicConfig::new();
         config.virtualization = virtualization;
         vcpu.add_local_apic(config, Some(bus))?;
-        // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
         let root = vm.memory.lock().root();
+        // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
         unsafe { vcpu.set_nested_root(root) }?;
         Ok(Self { vcpu, bound: false, output: Vec::new(), id, config, bus: bus.clone(), root })
     }

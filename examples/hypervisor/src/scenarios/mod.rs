@@ -26,6 +26,10 @@ mod mmio_forms;
 mod multiprocessor;
 mod nested;
 mod policies;
+#[cfg(feature = "replay")]
+mod replay;
+#[cfg(not(feature = "replay"))]
+#[path = "no_replay.rs"]
 mod replay;
 mod saved;
 mod speculation;

@@ -6,8 +6,11 @@ use super::{Outcome, Reason, alone, check, fpu, hypercall, interrupts, invalid, 
 use crate::println;
 use crate::vm::replacement::while_replacing;
 
+/// A scenario, with its name.
+type Named<'a> = (&'a str, fn() -> Outcome);
+
 /// Each of them, with what it prints. The vCPU is replaced before every so manieth run.
-fn all(every: usize, scenarios: &[(&str, fn() -> Outcome)]) -> Outcome {
+fn all(every: usize, scenarios: &[Named<'_>]) -> Outcome {
     for (name, run) in scenarios {
         println!("{name}:");
         let (outcome, replaced, refused) = while_replacing(every, run);

@@ -54,7 +54,7 @@ pub fn all() -> Vec<Base> {
 
 fn make(mode: Mode, nested: bool) -> Box<Vmcb> {
     // SAFETY: a VMCB is made of integers, for which zeros are a value.
-    let mut vmcb: Box<Vmcb> = unsafe { Box::new_zeroed().assume_init() };
+    let mut vmcb: Box<Vmcb> = Box::new(unsafe { core::mem::zeroed() });
     vmcb.set_intercept_exceptions(InterceptExceptions::from_bits(u32::MAX));
     vmcb.set_intercept_misc1(InterceptMisc1::from_bits(u32::MAX));
     vmcb.set_intercept_misc2(InterceptMisc2::VMRUN.with(InterceptMisc2::VMMCALL));

@@ -79,9 +79,9 @@ fn events(session: &mut Session<Svm>) {
         let base = session.random.below(session.harness.bases.len());
         let random = &mut session.random;
         let vector = random.pick(&[0, 1, 2, 3, 4, 6, 8, 10, 11, 13, 14, 17, 18, 21, 31, 32, 255]);
-        let value = u64::from(!random.once_in(8)) << 31
-            | random.below(8) as u64 * 0x100
-            | u64::from(random.once_in(2)) << 11
+        let value = (u64::from(!random.once_in(8)) << 31)
+            | (random.below(8) as u64 * 0x100)
+            | (u64::from(random.once_in(2)) << 11)
             | if random.once_in(3) { 1 << (12 + random.below(52)) } else { 0 }
             | vector;
         session.case('e', base, (), &[(field, value)]);

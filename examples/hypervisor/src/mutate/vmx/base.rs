@@ -184,7 +184,7 @@ fn pages(state: &mut State, capabilities: &Capabilities) {
         state.set(field, PAGES + index as u64 * PAGE_DISTANCE);
     }
     let flags = WRITE_BACK_4_LEVELS | if accessed_dirty { 1 << 6 } else { 0 };
-    state.set(EPT_POINTER.encoding(), PAGES + 0x40_0000 | flags);
+    state.set(EPT_POINTER.encoding(), (PAGES + 0x40_0000) | flags);
     state.set(VM_ENTRY_MSR_LOAD_ADDRESS.encoding(), ENTRY_AREA);
     state.set(VM_EXIT_MSR_LOAD_ADDRESS.encoding(), EXIT_AREA);
     state.set(VIRTUAL_PROCESSOR_ID.encoding(), 1);

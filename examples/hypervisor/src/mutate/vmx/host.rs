@@ -160,7 +160,7 @@ fn tables(free: &Range<usize>) -> Result<u64, String> {
     for (gib, directory) in directories.iter_mut().enumerate() {
         *directory = frame()?;
         fill(*directory, &|index| {
-            let address = gib << 30 | index * LARGE;
+            let address = (gib << 30) | (index * LARGE);
             match address {
                 0 => first | PRESENT_WRITABLE,
                 // Devices.
