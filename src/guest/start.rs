@@ -16,8 +16,8 @@ use crate::{
 };
 
 /// Segment types: SDM volume 3, "Code- and Data-Segment Types", "System-Segment and Gate-Descriptor Types".
-const DATA: u8 = SegmentType::WRITABLE_OR_READABLE.with(SegmentType::ACCESSED).bits() as u8;
-const CODE: u8 = DATA | SegmentType::CODE.bits() as u8;
+pub(super) const DATA: u8 = SegmentType::WRITABLE_OR_READABLE.with(SegmentType::ACCESSED).bits() as u8;
+pub(super) const CODE: u8 = DATA | SegmentType::CODE.bits() as u8;
 const LDT: u8 = SystemSegmentType::LDT.0;
 pub(crate) const BUSY_TSS: u8 = SystemSegmentType::TSS_BUSY.0;
 
@@ -129,6 +129,25 @@ fn reset() -> SystemRegisters {
         ..SystemRegisters::default()
     }
 }
+
+/// The flags that there are, without the bits that are always 1.
+pub(super) const DEFINED_FLAGS: Rflags = Rflags::CF
+    .with(Rflags::PF)
+    .with(Rflags::AF)
+    .with(Rflags::ZF)
+    .with(Rflags::SF)
+    .with(Rflags::TF)
+    .with(Rflags::IF)
+    .with(Rflags::DF)
+    .with(Rflags::OF)
+    .with(Rflags::IOPL_MASK)
+    .with(Rflags::NT)
+    .with(Rflags::RF)
+    .with(Rflags::VM)
+    .with(Rflags::AC)
+    .with(Rflags::VIF)
+    .with(Rflags::VIP)
+    .with(Rflags::ID);
 
 /// Bit 1 of RFLAGS is always 1.
 pub(crate) const RFLAGS_FIXED: Rflags = Rflags::RESERVED_TO_1;

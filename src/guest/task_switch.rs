@@ -12,7 +12,7 @@ use super::{
     linear::AccessFault,
     registers::{GuestRegisters, Segment, SystemRegisters},
     segmentation::{CodeSize, SegmentAccess, SegmentFault, SegmentRegister},
-    start::RFLAGS_FIXED,
+    start::{CODE, DATA, DEFINED_FLAGS, RFLAGS_FIXED},
 };
 use crate::spec::{
     intel::structures::SegmentAccessRights,
@@ -280,7 +280,7 @@ impl<M: TaskMemory> Switch<'_, M> {
             self.memory.set_cr3(self.system.cr3);
         }
         self.system.rip = value(0);
-        let mut flags = Rflags::from_bits(value(1)) & FLAGS | RFLAGS_FIXED;
+        let mut flags = Rflags::from_bits(value(1)) & DEFINED_FLAGS | RFLAGS_FIXED;
         if nested {
             flags.insert(Rflags::NT);
         }
@@ -454,28 +454,6 @@ impl<M: TaskMemory> Switch<'_, M> {
         Ok(())
     }
 }
-
-const DATA: u8 = SegmentType::WRITABLE_OR_READABLE.with(SegmentType::ACCESSED).bits() as u8;
-const CODE: u8 = DATA | SegmentType::CODE.bits() as u8;
-
-/// The flags that there are.
-const FLAGS: Rflags = Rflags::CF
-    .with(Rflags::PF)
-    .with(Rflags::AF)
-    .with(Rflags::ZF)
-    .with(Rflags::SF)
-    .with(Rflags::TF)
-    .with(Rflags::IF)
-    .with(Rflags::DF)
-    .with(Rflags::OF)
-    .with(Rflags::IOPL_MASK)
-    .with(Rflags::NT)
-    .with(Rflags::RF)
-    .with(Rflags::VM)
-    .with(Rflags::AC)
-    .with(Rflags::VIF)
-    .with(Rflags::VIP)
-    .with(Rflags::ID);
 
 fn kind(segment: &Segment) -> SegmentType {
     SegmentType::from_bits(segment.rights.segment_type().into())

@@ -1,5 +1,6 @@
 //! What the loops of a recording and of a replay need of a vendor's vCPU.
 
+use super::hash::{Hasher, hash_registers};
 use crate::{
     Result,
     exit::VmExit,
@@ -10,6 +11,7 @@ use crate::{
         emulation::Cpu,
         events::Event,
         fetch::{CodeAddress, InstructionBytes},
+        registers::SystemRegisters,
         segmentation::SegmentRegister,
         state::GuestState,
     },
@@ -106,8 +108,20 @@ pub(crate) trait Engine<S: FrameSource> {
 
     fn place(&mut self) -> Place;
     fn set_resume(&mut self, on: bool);
+    /// What [`Vcpu::system`](crate::Vcpu::system) says.
+    ///
+    /// # Errors
+    /// As it has.
+    fn system_registers(&mut self) -> Result<SystemRegisters>;
+
     /// The hash of the guest's state.
-    fn state(&mut self) -> u64;
+    fn state(&mut self) -> u64 {
+        let mut hasher = Hasher::new();
+        if let Ok(system) = self.system_registers() {
+            hash_registers(&self.guest().registers, &system, &mut hasher);
+        }
+        hasher.value()
+    }
 }
 
 /// [`Engine::repeats`] of a vCPU that is where `cpu` says.

@@ -26,12 +26,9 @@ mod track;
 
 pub(crate) use self::clock::Clock;
 #[cfg(any(feature = "vmx", feature = "amd"))]
-use self::log::{Sink, Source};
+pub(crate) use self::engine::{Engine, Happened, Place, Step as EngineStep, Stop, repeats, with_breakpoint};
 #[cfg(any(feature = "vmx", feature = "amd"))]
-pub(crate) use self::{
-    engine::{Engine, Happened, Place, Step as EngineStep, Stop, repeats, with_breakpoint},
-    hash::hash_registers,
-};
+use self::log::{Sink, Source};
 pub use self::{
     error::{Difference, Divergence, Reason, ReplayError},
     hash::Hasher,

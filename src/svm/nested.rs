@@ -8,6 +8,7 @@ use crate::{
     exit::NestedFaultDetails,
     frame::FrameSource,
     guest::state::Pending,
+    handle::Forget,
     host::rdmsr,
     nested::{DirtyLog, NestedCapabilities, NestedFormat, NestedTable, PageSize},
     spec::{
@@ -91,7 +92,13 @@ impl<S: FrameSource> SvmVcpu<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn read_mail(&mut self) -> bool {
-        let (exit, forget) = self.guest.read_mail();
+        let said = self.guest.read_mail();
+        self.follow_mail(said)
+    }
+
+    /// Does what mail asked for that is no event, and says whether somebody wants `run` to come back.
+    #[inline]
+    pub(super) fn follow_mail(&mut self, (exit, forget): (bool, Option<Forget>)) -> bool {
         if let Some(request) = forget {
             // The guest is not entered before, whatever comes.
             self.forget_later();

@@ -10,12 +10,12 @@ use super::{
     world_switch,
 };
 use crate::{
-    Event, Result, VmExit,
+    Event, Result, SystemRegisters, VmExit,
     frame::FrameSource,
     guest::{debug::DebugRegisters, decode::Expected, local_apic::Activity, state::GuestState, state::Pending},
     handle::Mail,
     host,
-    replay::{Engine, EngineStep, Happened, Hasher, Place, Stop, hash_registers, repeats, with_breakpoint},
+    replay::{Engine, EngineStep, Happened, Place, Stop, repeats, with_breakpoint},
     spec::{
         amd::{
             exit_info::TlbControl,
@@ -98,7 +98,13 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn answer(&mut self, injected: Option<Event>) -> Option<VmExit> {
-        match self.handle_exit(injected) {
+        let outcome = self.handle_exit(injected);
+        self.told(outcome)
+    }
+
+    /// What the VMM is told.
+    fn told(&self, outcome: Outcome) -> Option<VmExit> {
+        match outcome {
             Outcome::Exit => Some(self.exit),
             Outcome::Again => None,
         }
@@ -123,8 +129,7 @@ impl<S: FrameSource> SvmVcpu<S> {
                 self.skip_by(length);
                 None
             }
-            Err(Outcome::Exit) => Some(self.exit),
-            Err(Outcome::Again) => None,
+            Err(outcome) => self.told(outcome),
         }
     }
 
@@ -135,10 +140,8 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.forget_translations();
         }
         if let Some(failure) = self.foresee_failure() {
-            let told = match self.entry_refused(failure, injected) {
-                Outcome::Exit => Some(self.exit),
-                Outcome::Again => None,
-            };
+            let outcome = self.entry_refused(failure, injected);
+            let told = self.told(outcome);
             return EngineStep { ticks: 0, happened: Happened::Exit { reason: 0, state: 0, time: None, told } };
         }
         if !self.proven {
@@ -149,10 +152,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         let ticks = unsafe { self.enter_timed() };
         if is_refusal(self.vmcb.exitcode()) {
             let reason = self.vmcb.exitcode().0;
-            let told = match self.entry_failed(injected) {
-                Outcome::Exit => Some(self.exit),
-                Outcome::Again => None,
-            };
+            let outcome = self.entry_failed(injected);
+            let told = self.told(outcome);
             return EngineStep { ticks, happened: Happened::Exit { reason, state: 0, time: None, told } };
         }
         self.proven = true;
@@ -228,12 +229,8 @@ impl<S: FrameSource> Engine<S> for SvmVcpu<S> {
     }
 
     fn take_in(&mut self, mail: Mail) -> bool {
-        let (exit, forget) = self.guest.take_in(&mail);
-        if let Some(request) = forget {
-            self.forget_later();
-            self.guest.handle.forgotten(request);
-        }
-        exit
+        let said = self.guest.take_in(&mail);
+        self.follow_mail(said)
     }
 
     fn plan(&mut self) -> core::result::Result<Option<Event>, VmExit> {
@@ -286,12 +283,7 @@ impl<S: FrameSource> Engine<S> for SvmVcpu<S> {
         self.set_rflags(flags);
     }
 
-    fn state(&mut self) -> u64 {
-        let mut hasher = Hasher::new();
-        let system = self.system();
-        if let Ok(system) = system {
-            hash_registers(&self.guest.registers, &system, &mut hasher);
-        }
-        hasher.value()
+    fn system_registers(&mut self) -> Result<SystemRegisters> {
+        self.system()
     }
 }

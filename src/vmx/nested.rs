@@ -12,6 +12,7 @@ use crate::{
     exit::{NestedFaultDetails, VmExit},
     frame::{FrameSource, PhysFrame},
     guest::state::Pending,
+    handle::Forget,
     nested::{DirtyLog, NestedCapabilities, NestedFormat, NestedTable, PageSize, Permissions},
     spec::{
         intel::{
@@ -154,7 +155,13 @@ impl<S: FrameSource> VmxVcpu<S> {
     #[cold]
     #[inline(never)]
     pub(super) fn read_mail(&mut self, vmcs: &Vmcs<'_>) -> bool {
-        let (exit, forget) = self.guest.read_mail();
+        let said = self.guest.read_mail();
+        self.follow_mail(vmcs, said)
+    }
+
+    /// Does what mail asked for that is no event, and says whether somebody wants `run` to come back.
+    #[inline]
+    pub(super) fn follow_mail(&mut self, vmcs: &Vmcs<'_>, (exit, forget): (bool, Option<Forget>)) -> bool {
         if let Some(request) = forget {
             self.tell_modifications(vmcs);
             // The guest is not entered before, whatever comes.

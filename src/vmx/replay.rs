@@ -3,12 +3,12 @@
 
 use super::{exits::Outcome, loaded::Vmcs, run::is_64_bit, vcpu::VmxVcpu, world_switch};
 use crate::{
-    EntryFailure, Error, Event, Result, VmExit,
+    EntryFailure, Error, Event, Result, SystemRegisters, VmExit,
     frame::FrameSource,
     guest::{local_apic::Activity, state::GuestState, state::Pending},
     handle::Mail,
     host,
-    replay::{Engine, EngineStep, Happened, Hasher, Place, Stop, hash_registers, repeats, with_breakpoint},
+    replay::{Engine, EngineStep, Happened, Place, Stop, repeats, with_breakpoint},
     spec::{
         intel::{
             controls::{PinControls, PrimaryControls, SecondaryControls},
@@ -189,12 +189,9 @@ impl<S: FrameSource> Engine<S> for VmxVcpu<S> {
     }
 
     fn take_in(&mut self, mail: Mail) -> bool {
-        let (exit, forget) = self.guest.take_in(&mail);
-        if let Some(request) = forget {
-            self.forget_nested_translations();
-            self.guest.handle.forgotten(request);
-        }
-        exit
+        let vmcs = self.vmcs();
+        let said = self.guest.take_in(&mail);
+        self.follow_mail(&vmcs, said)
     }
 
     fn plan(&mut self) -> core::result::Result<Option<Event>, VmExit> {
@@ -283,12 +280,7 @@ impl<S: FrameSource> Engine<S> for VmxVcpu<S> {
         }
     }
 
-    fn state(&mut self) -> u64 {
-        let mut hasher = Hasher::new();
-        let system = self.system();
-        if let Ok(system) = system {
-            hash_registers(&self.guest.registers, &system, &mut hasher);
-        }
-        hasher.value()
+    fn system_registers(&mut self) -> Result<SystemRegisters> {
+        self.system()
     }
 }

@@ -12,6 +12,8 @@ use crate::{
         interrupts::Interrupts,
         local_apic,
         msr::pat_is_valid,
+        segmentation::is_canonical,
+        start::{DEFINED_FLAGS, RFLAGS_FIXED},
         state::{GuestState, Pending},
     },
     host,
@@ -30,11 +32,6 @@ pub(crate) struct Hardware {
     pub(crate) rdtscp: bool,
     /// Whether the CPU can scale the time-stamp counter.
     pub(crate) tsc_scaling: bool,
-}
-
-/// Whether all bits from the sign bit of 48-bit addresses on are the same: guests have no 5-level paging.
-const fn is_canonical(address: u64) -> bool {
-    (address as i64) << 16 >> 16 == address as i64
 }
 
 /// How long an instruction can be.
@@ -158,7 +155,7 @@ impl<S: FrameSource> GuestState<S> {
         if state.cr8 > 0xf {
             return Err(Error::InvalidInput("the saved CR8 is none that a CPU can have"));
         }
-        if !DEFINED_FLAGS.contains(flags)
+        if !(DEFINED_FLAGS | RFLAGS_FIXED).contains(flags)
             || !flags.contains(Rflags::RESERVED_TO_1)
             || flags.contains(Rflags::VM) && (long || !cr0.contains(Cr0::PE))
         {
@@ -166,7 +163,7 @@ impl<S: FrameSource> GuestState<S> {
         }
         let bases = [&system.fs, &system.gs, &system.tr, &system.ldtr].map(|segment| segment.base);
         let addresses = [system.rip, system.gdtr.base, system.idtr.base];
-        if !bases.into_iter().chain(addresses).all(is_canonical) {
+        if !bases.into_iter().chain(addresses).all(|address| is_canonical(address, self.offered.cr4)) {
             return Err(Error::InvalidInput("a saved base, or the saved RIP, is not canonical"));
         }
         Ok(())
@@ -175,7 +172,7 @@ impl<S: FrameSource> GuestState<S> {
     fn check_msrs(&self, hardware: &Hardware, state: &State) -> Result {
         let msrs = &state.msrs;
         let addresses = [msrs.lstar, msrs.cstar, msrs.kernel_gs_base, msrs.sysenter_esp, msrs.sysenter_eip];
-        if !addresses.into_iter().all(is_canonical) {
+        if !addresses.into_iter().all(|address| is_canonical(address, self.offered.cr4)) {
             return Err(Error::InvalidInput("an address in a saved model-specific register is not canonical"));
         }
         if (msrs.fmask | msrs.sysenter_cs | msrs.tsc_aux) >> 32 != 0 {
@@ -280,26 +277,6 @@ impl<S: FrameSource> GuestState<S> {
         self.skip = from.completed;
     }
 }
-
-/// The bits that RFLAGS has.
-const DEFINED_FLAGS: Rflags = Rflags::RESERVED_TO_1
-    .with(Rflags::CF)
-    .with(Rflags::PF)
-    .with(Rflags::AF)
-    .with(Rflags::ZF)
-    .with(Rflags::SF)
-    .with(Rflags::TF)
-    .with(Rflags::IF)
-    .with(Rflags::DF)
-    .with(Rflags::OF)
-    .with(Rflags::IOPL_MASK)
-    .with(Rflags::NT)
-    .with(Rflags::RF)
-    .with(Rflags::VM)
-    .with(Rflags::AC)
-    .with(Rflags::VIF)
-    .with(Rflags::VIP)
-    .with(Rflags::ID);
 
 fn check_events(events: &EventState) -> Result {
     let possible = |event: &Event| {
