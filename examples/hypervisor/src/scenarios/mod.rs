@@ -28,11 +28,9 @@ mod nested;
 mod policies;
 #[cfg(feature = "replay")]
 mod replay;
-#[cfg(not(feature = "replay"))]
-#[path = "no_replay.rs"]
-mod replay;
 mod saved;
 mod speculation;
+#[cfg(feature = "trace")]
 mod trace;
 mod tsc;
 
@@ -67,9 +65,14 @@ enum Reason {
 }
 
 macro_rules! scenarios {
-    ($($name:ident $(on $cpus:literal CPUs)? = $run:expr;)*) => {
+    ($($name:ident $(on $cpus:literal CPUs)? $(with $feature:literal)? = $run:expr;)*) => {
         const ALL: &[Scenario] = &[$(
-            Scenario { name: stringify!($name), cpus: 1 $(+ $cpus - 1)?, run: || $run },
+            Scenario { name: stringify!($name), cpus: 1 $(+ $cpus - 1)?, run: || {
+                $(#[cfg(not(feature = $feature))]
+                return without($feature);)?
+                $(#[cfg(feature = $feature)])?
+                $run
+            } },
         )*];
     };
 }
@@ -112,7 +115,7 @@ scenarios! {
     control_faults_pae = alone::control_faults_pae();
     speculation = speculation::speculation();
     return_stack = speculation::return_stack();
-    exit_trace = trace::exit_trace();
+    exit_trace with "trace" = trace::exit_trace();
     tsc = tsc::tsc();
     tsc_frequency = tsc::tsc_frequency();
     fpu = fpu::fpu();
@@ -138,9 +141,9 @@ scenarios! {
     nested_misconfiguration = nested::nested_misconfiguration();
     shootdown on 2 CPUs = nested::shootdown();
     host_nmi on 2 CPUs = multiprocessor::host_nmi();
-    replay = replay::long();
-    replay_real = replay::real();
-    replay_apic = replay::local_apic();
+    replay with "replay" = replay::long();
+    replay_real with "replay" = replay::real();
+    replay_apic with "replay" = replay::local_apic();
     saved_real = saved::real();
     saved_protected = saved::protected();
     saved_long = saved::long();
@@ -206,6 +209,12 @@ fn no_leak(before: FrameCounts, after: FrameCounts) -> Outcome {
     let taken = after.allocated - before.allocated;
     let freed = after.freed - before.freed;
     check(taken == freed, || format!("{taken} frames were taken and {freed} given back"))
+}
+
+/// A scenario of a feature that the image does not have.
+#[cfg(not(all(feature = "replay", feature = "trace")))]
+fn without(feature: &str) -> Outcome {
+    Err(Reason::Skipped(format!("the image is built without the feature `{feature}`")))
 }
 
 /// A failure with a text, unless `condition`.
