@@ -32,6 +32,69 @@ fn what_is_printed() {
     }
 }
 
+/// Golden answers: `UPDATE_EXPECT=1` writes them anew where rules have changed.
+#[test]
+fn whole_files() {
+    if spec().is_some() {
+        transcript::check("doctor_files.txt", &manifest("../spec"));
+    }
+}
+
+/// A line that is not known is told of, and nothing else is lost by it.
+#[test]
+fn one_line_is_unknown() {
+    let Some(spec) = spec() else { return };
+    for (name, count, line) in [
+        ("own-icelake.log", 152, "TIMER_SLACK = 0x32"),
+        ("own-ryzen.log", 132, "TIMER_SLACK = 0x32"),
+        ("kvm-6.18-svm.log", 96, "erap_ctl: 0"),
+        ("xen-4.20-vmx.log", 113, "HLAT pointer = 0x0000000000000000"),
+        ("xen-4.2-svm.log", 73, "LBR_SELECT = 0x0000000000000000"),
+    ] {
+        let dump = one(doctor::read(&spec, &log(name), None));
+        let unknown: Vec<_> =
+            dump.unknown.iter().map(|note| note.text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(unknown, [line], "{name}");
+        let without: Vec<_> = log(name)
+            .lines()
+            .filter(|text| !text.split_whitespace().collect::<Vec<_>>().join(" ").ends_with(line))
+            .map(str::to_owned)
+            .collect();
+        let without = one(doctor::read(&spec, &(without.join("\n") + "\n"), None));
+        let values = |dump: &Dump| dump.values.iter().map(|(name, one)| (name.clone(), one.value)).collect::<Vec<_>>();
+        assert_eq!((values(&dump).len(), values(&dump)), (count, values(&without)), "{name}");
+        assert!(dump.problems.is_empty() && dump.missing.is_empty(), "{name}: {dump:?}");
+    }
+}
+
+/// Wherever a log is cut off, nothing is said of the state that is not true of the whole.
+#[test]
+fn a_part_of_a_dump_does_not_make_more_rules_broken() {
+    let Some(spec) = spec() else { return };
+    for name in [
+        "own-icelake.log",
+        "own-ryzen.log",
+        "kvm-6.18-vmx.log",
+        "kvm-6.18-svm.log",
+        "xen-4.20-vmx.log",
+        "xen-4.2-svm.log",
+    ] {
+        let text = log(name);
+        let broken = |text: &str, vendor| {
+            let log = doctor::read(&spec, text, vendor);
+            let dumps = log.dumps.iter().map(|dump| doctor::examine(&spec, dump, &log.capabilities));
+            dumps.flat_map(|one| one.violations.into_iter().map(|one| one.rule.name.clone())).collect::<Vec<_>>()
+        };
+        let whole = broken(&text, None);
+        for cut in (0..text.len()).step_by(1501).filter(|cut| text.is_char_boundary(*cut)) {
+            for part in [&text[..cut], &text[text[..cut].rfind('\n').map_or(0, |end| end + 1)..]] {
+                let found = broken(part, None);
+                assert!(found.iter().all(|rule| whole.contains(rule)), "{name} cut at {cut}: {found:?}");
+            }
+        }
+    }
+}
+
 /// Nothing in a log of a program that is known is left over.
 #[test]
 fn logs_are_read_whole() {

@@ -74,6 +74,8 @@ pub struct Dump {
     pub unknown: Vec<Note>,
     /// Values that do not fit, or contradict others.
     pub problems: Vec<Note>,
+    /// Fields that every dump of this program has, and this one has not: a part of it is lost.
+    pub missing: Vec<&'static str>,
 }
 
 impl Dump {
@@ -88,6 +90,7 @@ impl Dump {
             failure: None,
             unknown: Vec::new(),
             problems: Vec::new(),
+            missing: Vec::new(),
         }
     }
 
@@ -112,4 +115,7 @@ pub struct Log {
     pub outside: usize,
     /// Lines of a file without dumps that mean nothing known.
     pub unknown: Vec<Note>,
+    /// The first line of a list of the guest's registers as QEMU prints it, which is no dump: the VMCS or VMCB may have other
+    /// values in the fields of the same names, and has more.
+    pub registers: Option<usize>,
 }

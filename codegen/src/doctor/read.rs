@@ -16,13 +16,21 @@ const OWN_VERSION: &str = "1";
 /// A dump that is longer ends after so many lines in which nothing of it stands.
 const FAR: usize = 40;
 
+/// QEMU's list of registers has at most so many lines.
+const REGISTERS: usize = 28;
+
 /// Reads all dumps of a log. `vendor` is that of lines whose names do not tell.
 pub fn read(spec: &Spec, text: &str, vendor: Option<Vendor>) -> Log {
     let fields = Fields::of(spec);
-    let mut reader = Reader { spec, fields: &fields, log: Log::default(), now: Now::Outside, failures: Vec::new() };
+    let (log, failures) = (Log::default(), Vec::new());
+    let mut reader = Reader { spec, fields: &fields, log, now: Now::Outside, failures, registers: 0 };
     let mut kept = Vec::new();
+    let last = if text.ends_with('\n') { usize::MAX } else { text.lines().count() };
     for (index, line) in text.lines().enumerate() {
         let line = (index + 1, stripped(line));
+        if line.0 == last && reader.ends_within(line.0, line.1) {
+            continue;
+        }
         if !reader.line(line.0, line.1) {
             kept.push(line);
         }
@@ -48,6 +56,11 @@ pub fn read(spec: &Spec, text: &str, vendor: Option<Vendor>) -> Log {
         let distance = |line: usize| if line < first { first - line } else { line.saturating_sub(last) };
         dump.failure = failures.iter().copied().min_by_key(|(line, _)| distance(*line));
         dump.vendor = dump.vendor.or(vendor);
+        dump.missing = spellings::always(dump.source, dump.vendor)
+            .iter()
+            .copied()
+            .filter(|name| dump.value(name).is_none())
+            .collect();
     }
     log
 }
@@ -70,6 +83,8 @@ struct Reader<'s> {
     now: Now,
     /// What the log says of entries that failed.
     failures: Vec<(usize, u64)>,
+    /// How many more lines may be of QEMU's list of registers.
+    registers: usize,
 }
 
 impl Reader<'_> {
@@ -80,7 +95,25 @@ impl Reader<'_> {
             self.failures.push((number, failure));
             return true;
         }
-        self.begins(number, line) || self.goes_on(number, line)
+        self.qemu(number, text) || self.begins(number, line) || self.goes_on(number, line)
+    }
+
+    /// A list of registers as QEMU prints it when an entry fails.
+    fn qemu(&mut self, number: usize, text: &str) -> bool {
+        if text.starts_with("EAX=") && text.contains(" EBX=") || text.starts_with("RAX=") && text.contains(" RBX=") {
+            self.log.registers.get_or_insert(number);
+            self.registers = REGISTERS;
+        }
+        self.registers = self.registers.saturating_sub(1);
+        self.registers > 0 && spellings::is_of_qemu(text)
+    }
+
+    /// Whether the file ends within a line of a dump. Of what stands there nobody knows how much is missing.
+    fn ends_within(&mut self, number: usize, line: Line) -> bool {
+        let Now::Dump { .. } = self.now else { return false };
+        let Some(dump) = self.log.dumps.last_mut().filter(|_| !pairs(line.text).is_empty()) else { return false };
+        dump.problem(number, format!("the file ends within this line, which is not read: {}", line.text));
+        true
     }
 
     fn start(&mut self, source: Source, vendor: Option<Vendor>, number: usize, section: Option<Section>) -> bool {
@@ -322,11 +355,20 @@ fn is_noise(text: &str) -> bool {
         || text.starts_with("MSR guest auto")
         || text.starts_with("MSR host auto")
         || text.starts_with("Size of VMCB")
+        || text.starts_with("sev_features ")
         || text.split_whitespace().eq(["sel", "attr", "limit", "base"])
 }
 
-/// "hardware error 0x80000021" of QEMU, "vmentry failure (reason 0x80000021)" of Xen.
+/// Bit 31 of an exit reason.
+const FAILED: u64 = 1 << 31;
+
+/// "VM entry failed: exit reason 33" of ours, "hardware error 0x80000021" of QEMU, "vmentry failure (reason 0x80000021)" of Xen.
 fn failure(text: &str) -> Option<u64> {
+    if let Some((_, ours)) = text.split_once("VM entry failed: ") {
+        let number = |words: &str| ours.strip_prefix(words)?.split_whitespace().next()?.parse::<u64>().ok();
+        let invalid = || ours.starts_with("VMEXIT_INVALID").then_some(u64::MAX);
+        return number("VM-instruction error ").or_else(|| Some(number("exit reason ")? | FAILED)).or_else(invalid);
+    }
     let after = ["hardware error ", "vmentry failure (reason ", "hardware_entry_failure_reason = "];
     let rest = after.iter().find_map(|words| Some(text.split_once(words)?.1))?;
     let number = rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?;

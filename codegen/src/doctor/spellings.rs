@@ -4,6 +4,10 @@
 //! xen/arch/x86/hvm/vmx/vmcs.c and `svm_vmcb_dump()` of xen/arch/x86/hvm/svm/svmdebug.c. Keys are
 //! [paths](super::pairs::Pair::path).
 
+use crate::model::Vendor;
+
+use super::Source;
+
 macro_rules! vmx {
     ($name:literal) => {
         [
@@ -307,7 +311,74 @@ const KNOWN_OTHERWISE: &[&str] = &[
     "vmpl",
     "msr",
     "value",
+    // Linux 6.16 and later.
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "rbp",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+    "xcr0",
+    "xss",
+    "u_cet",
+    "pl0_ssp",
+    "pl1_ssp",
+    "pl2_ssp",
+    "pl3_ssp",
 ];
+
+/// What every dump of a program has: the first and the last of each part, whatever the CPU has.
+pub(super) fn always(source: Source, vendor: Option<Vendor>) -> &'static [&'static str] {
+    match (source, vendor) {
+        (Source::Kvm | Source::Xen, Some(Vendor::Intel)) => &[
+            "GUEST_CR0",
+            "GUEST_RIP",
+            "GUEST_CS_ACCESS_RIGHTS",
+            "GUEST_TR_ACCESS_RIGHTS",
+            "GUEST_ACTIVITY_STATE",
+            "HOST_RIP",
+            "HOST_CR0",
+            "HOST_IA32_SYSENTER_ESP",
+            "PIN_BASED_CONTROLS",
+            "VM_ENTRY_CONTROLS",
+            "EXIT_REASON",
+            "TSC_OFFSET",
+        ],
+        (Source::Kvm | Source::Xen, Some(Vendor::Amd)) => &[
+            "control.INTERCEPT_CR",
+            "control.TSC_OFFSET",
+            "control.EXITCODE",
+            "control.NESTED_CONTROL",
+            "save.CS_ATTRIBUTES",
+            "save.TR_ATTRIBUTES",
+            "save.CR0",
+            "save.RIP",
+            "save.G_PAT",
+        ],
+        _ => &[],
+    }
+}
+
+/// Whether a line may be of QEMU's list of registers.
+pub(super) fn is_of_qemu(text: &str) -> bool {
+    let name = text.split('=').next().unwrap_or_default().trim_end();
+    let of_list = ["LDT", "GDT", "IDT", "EFER", "Code", "EIP", "RIP", "TR", "CCS", "FCW"].contains(&name);
+    let prefixes = ["FPR", "XMM", "YMM", "CR", "DR", "R", "E"];
+    let numbered = prefixes.iter().any(|prefix| {
+        let rest = name.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.len() <= 2 && rest.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase()))
+    });
+    let segment = name.len() == 2 && name.ends_with('S');
+    text.contains('=') && (of_list || numbered || segment)
+}
 
 /// Where the numbers after a key go; nothing for a key that nobody prints there.
 pub(super) fn goals(section: Section, xen: bool, path: &str, count: usize) -> Option<Vec<Goal>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
-use x86_vcpu_codegen::doctor::{self, Capabilities, Options};
+use x86_vcpu_codegen::doctor::{self, Capabilities, Log, Options};
 use x86_vcpu_codegen::model::Vendor;
 use x86_vcpu_codegen::{Diagnostics, Spec, lint};
 
@@ -104,10 +104,11 @@ fn judge(arguments: &Arguments, dir: &Path, pretty: bool) -> Result<bool, String
         Structure::Vmx => Vendor::Intel,
         Structure::Svm => Vendor::Amd,
     });
-    let log = doctor::read(&spec, &text(&arguments.dump)?, vendor);
+    let text = text(&arguments.dump)?;
+    let log = doctor::read(&spec, &text, vendor);
     let file = if is_stdin(&arguments.dump) { "the input".to_owned() } else { arguments.dump.display().to_string() };
     match (log.dumps.len(), arguments.nth) {
-        (0, _) => return Err(format!("error: {file} has no dump of a VMCS or VMCB, and no value of one\n")),
+        (0, _) => return Err(nothing(&file, &text, &log)),
         (count, Some(nth)) if nth == 0 || nth > count => {
             return Err(format!("error: {file} has {count} dumps: --nth takes 1 to {count}\n"));
         }
@@ -132,6 +133,25 @@ fn judge(arguments: &Arguments, dir: &Path, pretty: bool) -> Result<bool, String
     };
     printed.map_err(|error| format!("error: {error}\n"))?;
     Ok(broken)
+}
+
+/// Why a file has nothing to judge.
+fn nothing(file: &str, text: &str, log: &Log) -> String {
+    if let Some(line) = log.registers {
+        return format!(
+            "error: {file} has a list of registers as QEMU prints it (line {line}), and no dump of a VMCS or VMCB\n\
+             \n  The list has neither controls nor host state, and its CR0, CR4 and EFER are what the guest sees.\n  \
+             Load kvm_intel with dump_invalid_vmcs=1, or kvm_amd with dump_invalid_vmcb=1: the kernel's log has the dump.\n"
+        );
+    }
+    let what = if text.trim().is_empty() {
+        "is empty"
+    } else if text.contains(['\0', char::REPLACEMENT_CHARACTER]) {
+        "is no text, as far as it can be read"
+    } else {
+        "has no dump of a VMCS or VMCB, and no value of one"
+    };
+    format!("error: {file} {what}\n\n  `doctor --help` says which dumps are known, and how to get them.\n")
 }
 
 fn is_stdin(path: &Path) -> bool {

@@ -41,6 +41,7 @@ fn dump(number: usize, dump: &Dump, diagnosis: &Diagnosis) -> Value {
         "remarks": findings(&diagnosis.remarks),
         "unjudged": unjudged.collect::<Vec<_>>(),
         "kept": diagnosis.kept,
+        "missing": dump.missing,
         "problems": notes(&dump.problems),
         "unknown": notes(&dump.unknown),
     })

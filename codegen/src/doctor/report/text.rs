@@ -52,6 +52,12 @@ impl Teller<'_> {
                 .iter()
                 .map(|(name, value)| ("assumed", format!("{name} = {value:#x}, as the dump does not have it").into())),
         );
+        if let [first, more @ ..] = &dump.missing[..] {
+            let others = if more.is_empty() { String::new() } else { format!(" and {} others", more.len()) };
+            let all = if more.is_empty() { "it" } else { "them" };
+            let text = format!("{first}{others}: every dump of {} has {all}, a part is cut off", dump.source.name());
+            facts.push(("lacks", Cell::new(Ink::Wrong, text)));
+        }
         facts.extend(self.failed(dump).into_iter().map(|text| ("failed", Cell::from(text))));
         page.facts(facts);
         if !dump.problems.is_empty() {
@@ -184,10 +190,12 @@ impl Teller<'_> {
         let line = |name: &str| dump.values.get(name).map(|value| value.line).unwrap_or_default();
         if dump.vendor == Some(Vendor::Amd) {
             let code = dump.value("control.EXITCODE").map(|code| (line("control.EXITCODE"), code));
-            let code = code.or(dump.failure.map(|(line, code)| match u32::try_from(code) {
+            let reported = dump.failure.map(|(line, code)| match u32::try_from(code) {
                 Ok(low) => (line, i64::from(low.cast_signed()).cast_unsigned()),
                 Err(_) => (line, code),
-            }));
+            });
+            // A VMCB that is as it was before the entry has the exit code of the exit before. Those of failures are negative.
+            let code = code.filter(|(_, code)| code.cast_signed() < 0).or(reported).or(code);
             said.extend(
                 code.map(|(line, code)| format!("exit code {code:#x} (line {line}): {}", named("ExitCode", code))),
             );
@@ -198,17 +206,25 @@ impl Teller<'_> {
         let failing = |reason: &(usize, u64)| reason.1 & ENTRY_FAILURE != 0;
         // VMfail leaves the exit information of the exit before.
         let error = reported.filter(|one| !failing(one) && one.1 != 0);
-        let error = error.or_else(|| {
-            let error = dump.value("VM_INSTRUCTION_ERROR").filter(|error| *error != 0)?;
-            Some((line("VM_INSTRUCTION_ERROR"), error))
-        });
-        let reason = reason.filter(|one| failing(one) || error.is_none()).or(reported.filter(failing));
+        let field =
+            || Some((line("VM_INSTRUCTION_ERROR"), dump.value("VM_INSTRUCTION_ERROR").filter(|error| *error != 0)?));
+        // Each field keeps what an earlier entry left: where the log says which of them counts, only that one does.
+        let reason = match (error, reported.filter(failing)) {
+            (Some(_), _) => None,
+            (None, reported) => reason.filter(failing).or(reported).or(reason),
+        };
+        let error = error.or_else(|| if reported.is_some_and(|one| failing(&one)) { None } else { field() });
+        let reason = reason.filter(|one| failing(one) || error.is_none());
+        let either = reported.is_none() && error.is_some() && reason.is_some();
+        let either = if either { ", unless the other one is newer" } else { "" };
         if let Some((line, error)) = error {
-            said.push(format!("VM-instruction error {error} (line {line}): {}", named("InstructionError", error)));
+            let words = named("InstructionError", error);
+            said.push(format!("VM-instruction error {error} (line {line}): {words}{either}"));
         }
         if let Some((line, reason)) = reason {
             let word = if reason & ENTRY_FAILURE != 0 { "exit reason" } else { "no failed entry: exit reason" };
-            said.push(format!("{word} {reason:#x} (line {line}): {}", named("ExitReason", reason & BASIC)));
+            let words = named("ExitReason", reason & BASIC);
+            said.push(format!("{word} {reason:#x} (line {line}): {words}{either}"));
             if let Some(qualification) = dump.value("EXIT_QUALIFICATION").filter(|_| reason & ENTRY_FAILURE != 0) {
                 let exit =
                     self.spec.exits_of(Vendor::Intel).find(|exit| exit.number.value.cast_unsigned() == reason & BASIC);

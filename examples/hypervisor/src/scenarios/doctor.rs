@@ -159,6 +159,10 @@ pub fn doctor() -> Outcome {
         vcpu.set_strict_entry(false);
         let failure = fails(&mut vcpu)?;
         say(&failure);
+        // What one would hand to `cargo spec doctor`.
+        if case.field.ends_with("CR4") {
+            crate::println!("{}", vcpu.dump()?);
+        }
         check(failure.broken_rules() == expected, || format!("{} rules before, then {failure}", expected))?;
         check(foreseen.is_foreseen() && foreseen.violations().eq(failure.violations()), || format!("{foreseen}"))?;
         // One emulator reports the lower half of an exit code only.
