@@ -1,11 +1,15 @@
 //! What the guest did that the VMM has to answer: the same words for VMX and SVM.
 
+#[cfg(any(feature = "trace", feature = "replay"))]
+mod answer;
 #[cfg(feature = "doctor")]
 #[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
 mod diagnosis;
 #[cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 mod entry_failure;
 
+#[cfg(any(feature = "trace", feature = "replay"))]
+pub use answer::Answer;
 pub use entry_failure::EntryFailure;
 
 use crate::{
@@ -216,4 +220,34 @@ pub enum VmExit {
     Interrupted,
     /// An exit that nobody knows, or that no policy covers.
     Unhandled(Unhandled),
+}
+
+#[cfg(any(feature = "trace", feature = "replay"))]
+impl VmExit {
+    /// What becomes of the exit that it is about.
+    pub(crate) fn answer(&self) -> Answer {
+        match self {
+            Self::IoRead { .. } => Answer::IoRead,
+            Self::IoWrite { .. } => Answer::IoWrite,
+            Self::MsrRead { .. } => Answer::MsrRead,
+            Self::MsrWrite { .. } => Answer::MsrWrite,
+            Self::MmioRead { .. } => Answer::MmioRead,
+            Self::MmioWrite { .. } => Answer::MmioWrite,
+            Self::NestedPageFault(_) => Answer::NestedPageFault,
+            Self::NestedMisconfiguration(_) => Answer::NestedMisconfiguration,
+            Self::Hypercall { .. } => Answer::Hypercall,
+            Self::InterruptWindow => Answer::InterruptWindow,
+            Self::Halt => Answer::Halt,
+            Self::ExternalInterrupt { .. } => Answer::ExternalInterrupt,
+            Self::EndOfInterrupt { .. } => Answer::EndOfInterrupt,
+            Self::Ipi(_) => Answer::Ipi,
+            Self::WaitForStartup => Answer::WaitForStartup,
+            Self::TimeSlice => Answer::TimeSlice,
+            Self::Shutdown => Answer::Shutdown,
+            Self::EntryFailure(_) => Answer::EntryFailure,
+            Self::Interrupted => Answer::Interrupted,
+            Self::Unhandled(_) => Answer::Unhandled,
+            Self::Nothing => Answer::Nothing,
+        }
+    }
 }

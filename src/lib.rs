@@ -76,6 +76,8 @@ pub use cpu::MAX_CPUS;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use dump::{Diff, Dump};
 pub use error::{Error, NotEmulated, Result, VmxInstruction};
+#[cfg(feature = "trace")]
+pub use exit::Answer as TraceAnswer;
 pub use exit::{Access, EntryFailure, NestedFault, NestedFaultDetails, Unhandled, VmExit, Width};
 #[cfg(feature = "amd")]
 pub use frame::{ContiguousAllocator, register_contiguous_allocator};
@@ -95,7 +97,7 @@ pub use percpu::{PerCpu, has_hardware_support, nested_capabilities, nested_forma
 #[cfg(feature = "statistics")]
 pub use statistics::ExitStatistics;
 #[cfg(feature = "trace")]
-pub use trace::{Answer as TraceAnswer, TraceEntry};
+pub use trace::TraceEntry;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 pub use vcpu::Vcpu;
 

@@ -12,9 +12,9 @@ mod recording;
 mod ring;
 
 #[cfg(feature = "trace")]
-pub(crate) use entry::Vocabulary;
+pub use entry::TraceEntry;
 #[cfg(feature = "trace")]
-pub use entry::{Answer, TraceEntry};
+pub(crate) use entry::Vocabulary;
 #[cfg(not(feature = "trace"))]
 pub(crate) use nothing::Trace;
 #[cfg(feature = "trace")]

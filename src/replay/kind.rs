@@ -2,111 +2,67 @@
 
 use super::hash::Hasher;
 use crate::{
-    exit::{NestedFault, VmExit},
+    exit::{Answer, NestedFault, VmExit},
     guest::apic::ApicMessage,
 };
 
 /// An interrupt of the host's: nothing of the guest's.
-pub(super) const HOST: u8 = 12;
-
-/// The kinds' names, by their numbers.
-const NAMES: [&str; 23] = [
-    "nothing",
-    "IoRead",
-    "IoWrite",
-    "MsrRead",
-    "MsrWrite",
-    "MmioRead",
-    "MmioWrite",
-    "NestedPageFault",
-    "NestedMisconfiguration",
-    "Hypercall",
-    "InterruptWindow",
-    "Halt",
-    "ExternalInterrupt",
-    "EndOfInterrupt",
-    "Ipi",
-    "WaitForStartup",
-    "TimeSlice",
-    "Shutdown",
-    "EntryFailure",
-    "Nothing",
-    "Interrupted",
-    "Unhandled",
-    "an error",
-];
+pub(super) const HOST: u8 = Answer::ExternalInterrupt as u8;
 
 /// What [`decode_mmio`](crate::Vcpu::decode_mmio) gives when it fails.
-pub(super) const ERROR: u8 = 22;
+pub(super) const ERROR: u8 = u8::MAX;
 
 /// The name of a kind.
 pub(super) fn name(kind: u8) -> &'static str {
-    NAMES.get(usize::from(kind)).copied().unwrap_or("an exit that nobody knows")
+    match Answer::numbered(kind) {
+        _ if kind == ERROR => "an error",
+        Answer::Other => "an exit that nobody knows",
+        known => known.name(),
+    }
 }
 
 /// The number of an exit's kind, and a hash of what it says.
 pub(super) fn of(exit: &VmExit) -> (u8, u64) {
     let mut hasher = Hasher::new();
     let mut all = |numbers: &[u64]| numbers.iter().for_each(|number| hasher.number(*number));
-    let kind = match exit {
-        VmExit::IoRead { port, width } => {
-            all(&[u64::from(*port), *width as u64]);
-            1
-        }
-        VmExit::IoWrite { port, width, data } => {
-            all(&[u64::from(*port), *width as u64, u64::from(*data)]);
-            2
-        }
-        VmExit::MsrRead { msr } => {
-            all(&[u64::from(*msr)]);
-            3
-        }
-        VmExit::MsrWrite { msr, value } => {
-            all(&[u64::from(*msr), *value]);
-            4
-        }
-        VmExit::MmioRead { gpa, width, .. } => {
-            all(&[*gpa, *width as u64]);
-            5
-        }
-        VmExit::MmioWrite { gpa, width, data } => {
-            all(&[*gpa, *width as u64, *data]);
-            6
-        }
+    match exit {
+        VmExit::IoRead { port, width } => all(&[u64::from(*port), *width as u64]),
+        VmExit::IoWrite { port, width, data } => all(&[u64::from(*port), *width as u64, u64::from(*data)]),
+        VmExit::MsrRead { msr } => all(&[u64::from(*msr)]),
+        VmExit::MsrWrite { msr, value } => all(&[u64::from(*msr), *value]),
+        VmExit::MmioRead { gpa, width, .. } => all(&[*gpa, *width as u64]),
+        VmExit::MmioWrite { gpa, width, data } => all(&[*gpa, *width as u64, *data]),
         // How the page is mapped meanwhile is the host's business.
         VmExit::NestedPageFault(NestedFault { gpa, access, .. }) => {
-            all(&[*gpa, u64::from(access.read), u64::from(access.write), u64::from(access.fetch)]);
-            7
+            all(&[*gpa, u64::from(access.read), u64::from(access.write), u64::from(access.fetch)])
         }
-        VmExit::NestedMisconfiguration(_) => 8,
-        VmExit::Hypercall { nr } => {
-            all(&[*nr]);
-            9
-        }
-        VmExit::InterruptWindow => 10,
-        VmExit::Halt => 11,
-        VmExit::ExternalInterrupt { .. } => HOST,
-        VmExit::EndOfInterrupt { vector } => {
-            all(&[u64::from(*vector)]);
-            13
-        }
-        VmExit::Ipi(ApicMessage { vector, .. }) => {
-            all(&[u64::from(*vector)]);
-            14
-        }
-        VmExit::WaitForStartup => 15,
-        VmExit::TimeSlice => 16,
-        VmExit::Shutdown => 17,
+        VmExit::Hypercall { nr } => all(&[*nr]),
+        VmExit::EndOfInterrupt { vector } => all(&[u64::from(*vector)]),
+        VmExit::Ipi(ApicMessage { vector, .. }) => all(&[u64::from(*vector)]),
         VmExit::EntryFailure(failure) => {
-            all(&[failure.code(), failure.qualification(), u64::from(failure.instruction_error())]);
-            18
+            all(&[failure.code(), failure.qualification(), u64::from(failure.instruction_error())])
         }
-        VmExit::Nothing => 19,
-        VmExit::Interrupted => 20,
-        VmExit::Unhandled(unhandled) => {
-            all(&[unhandled.code, unhandled.info1, unhandled.info2]);
-            21
-        }
-    };
-    (kind, hasher.value())
+        VmExit::Unhandled(unhandled) => all(&[unhandled.code, unhandled.info1, unhandled.info2]),
+        VmExit::NestedMisconfiguration(_)
+        | VmExit::InterruptWindow
+        | VmExit::Halt
+        | VmExit::ExternalInterrupt { .. }
+        | VmExit::WaitForStartup
+        | VmExit::TimeSlice
+        | VmExit::Shutdown
+        | VmExit::Nothing
+        | VmExit::Interrupted => {}
+    }
+    (exit.answer() as u8, hasher.value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_names() {
+        assert_eq!((name(of(&VmExit::Halt).0), name(HOST), name(ERROR)), ("Halt", "ExternalInterrupt", "an error"));
+        assert_eq!((name(of(&VmExit::Nothing).0), name(99)), ("Nothing", "an exit that nobody knows"));
+    }
 }

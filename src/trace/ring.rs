@@ -29,7 +29,7 @@ pub(super) struct Record {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(4))]
 pub(super) struct Marks {
-    /// The number of the [`Answer`](super::Answer).
+    /// The number of the [`Answer`](crate::exit::Answer).
     pub(super) answer: u8,
     /// Whether there is a value.
     pub(super) has_value: bool,

@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::answer::Answer;
+
+/// The library's own list of what becomes of exits, so that there is no second one to go stale.
+#[path = "../../../src/exit/answer.rs"]
+mod answer;
+
 /// Whose exits they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vendor {
@@ -33,39 +39,13 @@ pub struct Exit {
     pub info: [u64; 2],
     pub eax: u64,
     pub ecx: u64,
-    pub answer: u64,
+    pub answer: Answer,
     /// The type and the vector of an event.
     pub injected: Option<(u64, u64)>,
     pub value: Option<u64>,
     /// From the exit to the next entry, without what printing the trace took; of a last one nobody knows.
     pub host: Option<u64>,
 }
-
-/// What the library did with an exit, by number.
-const ANSWERS: [&str; 22] = [
-    "inside",
-    "IoRead",
-    "IoWrite",
-    "MsrRead",
-    "MsrWrite",
-    "MmioRead",
-    "MmioWrite",
-    "NestedPageFault",
-    "NestedMisconfiguration",
-    "Hypercall",
-    "InterruptWindow",
-    "Halt",
-    "ExternalInterrupt",
-    "EndOfInterrupt",
-    "Ipi",
-    "WaitForStartup",
-    "TimeSlice",
-    "Shutdown",
-    "EntryFailure",
-    "Interrupted",
-    "Unhandled",
-    "other",
-];
 
 impl Exit {
     pub fn guest(&self) -> u64 {
@@ -74,11 +54,11 @@ impl Exit {
 
     /// `inside`, or what the VMM got.
     pub fn answer(&self) -> &'static str {
-        usize::try_from(self.answer).ok().and_then(|number| ANSWERS.get(number)).copied().unwrap_or("other")
+        self.answer.name()
     }
 
     pub fn is_inside(&self) -> bool {
-        self.answer == 0
+        self.answer == Answer::Inside
     }
 }
 
@@ -150,7 +130,7 @@ fn exit(numbers: &[u64]) -> Result<Exit> {
         info: [info1, info2],
         eax,
         ecx,
-        answer,
+        answer: u8::try_from(answer).map_or(Answer::Other, Answer::numbered),
         injected: (injected & 0x1000 != 0).then_some((injected >> 8 & 0xf, injected & 0xff)),
         value: (has_value != 0).then_some(value),
         host: None,
