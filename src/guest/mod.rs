@@ -3,6 +3,8 @@
 // Some of it serves one vendor alone; a build without that vendor leaves it to the linker.
 #![cfg_attr(not(all(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the other vendor"))]
 
+#[cfg(any(feature = "vmx", feature = "amd"))]
+pub(crate) mod accessors;
 pub mod apic;
 pub(crate) mod control;
 pub(crate) mod cpuid;

@@ -14,20 +14,20 @@ use super::{
     vmcb::VmcbFrame,
 };
 #[cfg(feature = "statistics")]
-use crate::statistics::{ExitStatistics, NameOf, Statistics};
+use crate::statistics::{NameOf, Statistics};
 #[cfg(feature = "trace")]
-use crate::trace::{Trace, TraceEntry, Vocabulary};
+use crate::trace::{Trace, Vocabulary};
 use crate::{
-    Error, Result, VcpuConfig, VcpuHandle,
+    Error, Result, VcpuConfig,
     cpu::CpuIndex,
     exit::VmExit,
     frame::{FrameSource, Framed, HostFrames},
     guest::{
-        apic::{ApicBus, ApicConfig, LocalInterrupt},
+        accessors::guest_accessors,
+        apic::{ApicBus, ApicConfig},
         cpuid::{CpuidConfig, CpuidPolicy},
-        events::Event,
         msr::{MsrConfig, MsrPolicy, SwitchedMsrs},
-        registers::{GuestRegisters, StartState, SystemRegisters},
+        registers::{StartState, SystemRegisters},
         speculation::SpeculationPolicy,
         state::GuestState,
     },
@@ -139,11 +139,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.answered_at_once = if assists.next_rip { ExitCode::CPUID } else { ExitCode::HOST_RESERVED };
     }
 
-    /// The handle with which other CPUs reach this vCPU.
-    pub fn handle(&self) -> VcpuHandle<S> {
-        self.guest.handle.clone()
-    }
-
     /// Sets the registers as a program expects them at its start.
     ///
     /// # Errors
@@ -153,21 +148,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.guest.reset();
         self.nmi = NmiState::Open;
         self.set_system(&system)
-    }
-
-    /// The guest's general-purpose registers. RSP is up to date in [`system`](Self::system) only.
-    pub fn registers(&self) -> &GuestRegisters {
-        &self.guest.registers
-    }
-
-    /// The guest's general-purpose registers, to change them.
-    pub fn registers_mut(&mut self) -> &mut GuestRegisters {
-        &mut self.guest.registers
-    }
-
-    /// What becomes of the guest's accesses to model-specific registers.
-    pub fn msr_policy(&self) -> &MsrPolicy {
-        self.guest.msrs.policy()
     }
 
     /// Changes that. It holds from the next [`run`](Self::run) on.
@@ -185,11 +165,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         Ok(())
     }
 
-    /// What is done against speculation across the borders of this vCPU.
-    pub fn speculation_policy(&self) -> SpeculationPolicy {
-        self.guest.xstate.edges.policy()
-    }
-
     /// Sets what is done against speculation across the borders of this vCPU. SVM needs no flush of the L1 cache.
     pub fn set_speculation_policy(&mut self, policy: SpeculationPolicy) {
         self.guest.xstate.edges.set_policy(policy);
@@ -197,78 +172,10 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.vmcb.mark_dirty(EVERY_ENTRY);
     }
 
-    /// The policy that answers the guest's CPUID.
-    pub fn cpuid(&self) -> &CpuidPolicy {
-        &self.cpuid
-    }
-
-    /// The policy that answers the guest's CPUID, to change it.
-    pub fn cpuid_mut(&mut self) -> &mut CpuidPolicy {
-        &mut self.cpuid
-    }
-
-    /// Makes an external interrupt pending; as the answer to [`VmExit::InterruptWindow`] it is delivered at once, whatever CR8
-    /// says.
-    pub fn inject_interrupt(&mut self, vector: u8) {
-        self.guest.inject_interrupt(vector);
-    }
-
-    /// Makes the current or next run come back with [`VmExit::InterruptWindow`] when the guest can take an external
-    /// interrupt.
-    pub fn request_interrupt_window(&mut self) {
-        self.guest.events.request_interrupt_window();
-    }
-
-    /// Makes an NMI pending.
-    pub fn inject_nmi(&mut self) {
-        self.guest.events.queue_nmi();
-    }
-
-    /// Raises an event at the guest's current instruction. A fault takes the place of the instruction that exited, which is not
-    /// completed.
-    pub fn inject_exception(&mut self, event: Event) {
-        self.guest.inject_exception(event);
-    }
-
-    /// Whether something is pending that would end a HLT of a guest with interrupts enabled.
-    pub fn has_pending_event(&self) -> bool {
-        self.guest.has_pending_event()
-    }
-
-    /// What the guest's exits have come to since the vCPU was made: a row for each reason there was, by its number.
-    #[cfg(feature = "statistics")]
-    pub fn statistics(&self) -> impl Iterator<Item = ExitStatistics> {
-        let (statistics, name) = self.counted();
-        statistics.rows(name)
-    }
-
     /// The statistics, and the names of exits.
     #[cfg(feature = "statistics")]
     pub(crate) fn counted(&self) -> (&Statistics<S>, NameOf) {
         (&self.guest.observer.statistics, |code| ExitCode(code).name())
-    }
-
-    /// The VMM did something since the last run that is not to be counted as work for that exit: it let the CPU wait, or ran
-    /// something else. `instructions` is how far the host's time-stamp counter went meanwhile.
-    #[cfg(feature = "statistics")]
-    pub fn exclude_from_statistics(&mut self, instructions: u64) {
-        self.guest.observer.statistics.exclude(instructions);
-    }
-
-    /// Keeps so many of the last exits from here on; 0: none.
-    ///
-    /// # Errors
-    /// [`Error::NoMemory`]; [`Error::InvalidInput`] for more than 16384. Then those that are kept stay.
-    #[cfg(feature = "trace")]
-    pub fn set_trace(&mut self, exits: usize) -> Result {
-        self.guest.observer.trace.set_length(exits)
-    }
-
-    /// The last exits from the one with this number on, the oldest first.
-    #[cfg(feature = "trace")]
-    pub fn trace_from(&self, number: u64) -> impl DoubleEndedIterator<Item = TraceEntry> {
-        let (trace, vocabulary) = self.traced();
-        trace.entries(number, vocabulary)
     }
 
     /// The trace, and the words for its exits.
@@ -284,36 +191,6 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// APIC id, or no room.
     pub fn add_local_apic(&mut self, config: ApicConfig, bus: Option<&ApicBus<S>>) -> Result {
         self.guest.add_local_apic(config, bus, &mut self.cpuid)
-    }
-
-    /// How many exits the local APIC was the reason of.
-    pub fn local_apic_exits(&self) -> u64 {
-        self.guest.local_apic_exits
-    }
-
-    /// The host's time-stamp counter when the guest's local APIC timer is due, if it is armed.
-    pub fn timer_deadline(&self) -> Option<u64> {
-        self.guest.timer_deadline()
-    }
-
-    /// Makes a run come back with [`VmExit::TimeSlice`] when the host's time-stamp counter reaches `end`.
-    pub fn set_time_slice(&mut self, end: Option<u64>) {
-        self.guest.set_time_slice(end);
-    }
-
-    /// Whether the CPU takes the interrupts of a PIC that is wired to LINT0 of its local APIC.
-    pub fn accepts_pic(&self) -> bool {
-        self.guest.accepts_pic()
-    }
-
-    /// A source of interrupts with an entry of its own in the local vector table signals.
-    pub fn signal_local_interrupt(&mut self, source: LocalInterrupt) {
-        self.guest.signal(source);
-    }
-
-    /// Sets RAX, where a hypercall's result is expected.
-    pub fn set_return_value(&mut self, value: u64) {
-        self.guest.registers.rax = value;
     }
 
     /// Binds the vCPU to the CPU that executes this. Until [`unbind`](Self::unbind) it runs here only, and the CPU's
@@ -408,22 +285,6 @@ impl<S: FrameSource> SvmVcpu<S> {
         self.runs_with = if ready { self.host_save_area } else { u64::MAX };
     }
 
-    /// The VMM's value for [`VmExit::IoRead`], [`VmExit::MsrRead`] or [`VmExit::MmioRead`].
-    ///
-    /// # Errors
-    /// [`Error::BadState`] when no read waits.
-    pub fn complete_read(&mut self, value: u64) -> Result {
-        self.guest.complete_read(value)
-    }
-
-    /// The VMM refuses the access of [`VmExit::MsrRead`] or [`VmExit::MsrWrite`]: the guest gets #GP(0).
-    ///
-    /// # Errors
-    /// [`Error::BadState`] when no such access waits.
-    pub fn reject(&mut self) -> Result {
-        self.guest.reject()
-    }
-
     /// After [`VmExit::NestedPageFault`]: the access that the guest's instruction makes there, for the VMM to answer as a
     /// device would.
     ///
@@ -441,6 +302,8 @@ impl<S: FrameSource> SvmVcpu<S> {
         exit
     }
 }
+
+guest_accessors!(SvmVcpu);
 
 impl<S: FrameSource> Drop for SvmVcpu<S> {
     fn drop(&mut self) {
