@@ -1,5 +1,6 @@
 //! Booting the image: one run of one emulator.
 
+mod affinity;
 mod bochs;
 mod multiboot;
 mod qemu;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use self::affinity::OneCpu;
 use crate::image::Image;
 use crate::log::Log;
 use crate::machines::{Emulator, Machine};
@@ -94,16 +96,6 @@ pub enum Status {
     TimedOut,
     /// The user ended it.
     Interrupted,
-}
-
-/// Why a boot in which an emulator [may lose interrupts](may_lose_interrupts) and that did not end is done again.
-pub const LOST_INTERRUPT: &str =
-    "no end; with several CPUs QEMU can lose an interrupt of the host (docs/testing.md), so it is booted once more";
-
-/// Whether the emulator may lose an interrupt of the host. QEMU's threads for CPUs change the word of pending interrupts at
-/// VMRUN and #VMEXIT without the lock under which timers and other CPUs set it.
-pub fn may_lose_interrupts(machine: &Machine, cpus: u32) -> bool {
-    machine.emulator == Emulator::Qemu && cpus > 1
 }
 
 /// Boots, shows each line of the serial log to `on_line` as it comes, and waits for the end.
@@ -205,7 +197,9 @@ fn follow(
     let output = File::create(boot.directory.join(OUTPUT))?;
     command.current_dir(&boot.directory).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let deadline = boot.limit.map(|limit| Instant::now() + limit);
+    let one_cpu = if has_racing_threads(boot) { OneCpu::next() } else { None };
     let mut child = Running::start(command)?;
+    drop(one_cpu);
     let mut file = File::open(serial)?;
     let mut bytes = Vec::new();
     let mut shown = 0;
@@ -228,6 +222,14 @@ fn follow(
         thread::sleep(Duration::from_millis(10));
     };
     Ok((end, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Whether threads of the emulator change the same words without a lock. QEMU has a thread for each CPU and one for timers; at
+/// VMRUN and #VMEXIT it changes a CPU's pending interrupts while others set them, and FXRSTOR, XRSTOR and FNINIT on any CPU
+/// change the word of the first one that says whether its addresses go through the nested page table. On one CPU of this
+/// machine the threads take turns, and a word is changed by one instruction.
+fn has_racing_threads(boot: &Boot) -> bool {
+    boot.machine.emulator == Emulator::Qemu && boot.cpus > 1
 }
 
 /// An emulator that does not outlive the value.

@@ -247,13 +247,7 @@ impl Bench<'_> {
             module: None,
             guest: None,
         };
-        let mut ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
-        if matches!(&ended, Ok(Ended { status: Status::TimedOut, .. }))
-            && emulator::may_lose_interrupts(&job.machine, cpus)
-        {
-            self.context.progress.say(&format!("{}: {}", job.name, emulator::LOST_INTERRUPT));
-            ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
-        }
+        let ended = emulator::boot(&boot, &self.emulators, &mut |line| bar.set_message(line.to_owned()));
         bar.finish_and_clear();
         ended
     }
