@@ -84,6 +84,7 @@ pub use frame::{ContiguousAllocator, register_contiguous_allocator};
 pub use frame::{FrameSource, HostFrames, PhysFrame, PhysFrameIf};
 pub use guest::{
     apic::{ApicBus, ApicConfig, ApicDestination, ApicMessage, ApicVirtualization, LocalInterrupt, VcpuHost},
+    cpuid::{CpuidConfig, CpuidEntry, CpuidPolicy},
     events::Event,
     msr::{MsrAccess, MsrAction, MsrPolicy, UnknownMsr},
     registers::{DescriptorTable, GuestRegisters, RegisterIndex, Segment, StartState, SystemRegisters},

@@ -13,8 +13,14 @@ mod cpu {
     }
 }
 
+extern crate alloc;
+
+#[path = "../examples/hypervisor/src/machine/snapshot/awaited.rs"]
+mod awaited;
 #[path = "../examples/hypervisor/src/machine/clock.rs"]
 mod clock;
+#[path = "../examples/hypervisor/src/machine/snapshot/codec.rs"]
+mod codec;
 #[path = "../examples/hypervisor/src/machine/io_apic.rs"]
 mod io_apic;
 #[path = "../examples/hypervisor/src/machine/pic.rs"]
@@ -22,7 +28,14 @@ mod pic;
 #[path = "../examples/hypervisor/src/machine/pit.rs"]
 mod pit;
 
+/// Where the devices look for it.
+mod snapshot {
+    pub(crate) use super::codec;
+}
+
+use awaited::is_wanted;
 use clock::{Clock, PIT_HZ};
+use codec::{bytes_of, whole};
 use io_apic::{IoApic, REGISTERS};
 use pic::Pics;
 use pit::Pit;
@@ -90,7 +103,7 @@ fn the_pic_serves_a_level_as_long_as_it_is_high() {
 
 /// A timer on a clock that counts as the timer does, so that one tick is one count.
 fn pit() -> Pit {
-    Pit::new(Clock { hz: PIT_HZ, start: 0 })
+    Pit::new(Clock { hz: PIT_HZ, start: 0, before: 0 })
 }
 
 #[test]
@@ -153,4 +166,63 @@ fn the_io_apic_sends_edges_once_and_levels_until_they_are_gone() {
     assert_eq!(io_apic.end_of_interrupt(0x39).count(), 1, "still high");
     io_apic.set_line(9, false);
     assert_eq!(io_apic.end_of_interrupt(0x39).count(), 0);
+}
+
+#[test]
+fn saved_devices_go_on() {
+    let mut pics = pics();
+    pics.set_line(4, true);
+    let mut pics: Pics = whole(&bytes_of(&pics)).expect("the controllers");
+    assert_eq!(pics.acknowledge(), 0x24);
+
+    let mut io_apic = IoApic::new();
+    io_apic.write(REGISTERS.start, 0x18);
+    io_apic.write(REGISTERS.start + 0x10, 0x31);
+    let mut io_apic: IoApic = whole(&bytes_of(&io_apic)).expect("the I/O APIC");
+    assert_eq!(io_apic.set_line(4, true).map(|message| message.vector), Some(0x31));
+
+    // 1000 counts, of which 600 are over; the machine goes on when the new counter stands at 50.
+    let mut timer = pit();
+    timer.write(0x43, 0x34, 0);
+    timer.write(0x40, 0xE8, 0);
+    timer.write(0x40, 0x03, 0);
+    let clock = Clock { hz: PIT_HZ, start: 50, before: 600 };
+    let registers = whole(&bytes_of(&timer.registers())).expect("the timer");
+    let mut timer = Pit::restore(clock, registers);
+    assert!(!timer.take_interrupt(50));
+    assert_eq!(timer.next_interrupt(50), Some(450));
+    assert!(timer.take_interrupt(450));
+    assert_eq!(clock.passed(60), 610);
+}
+
+#[test]
+fn damaged_devices_are_refused() {
+    let bytes = bytes_of(&pit().registers());
+    for length in 0..bytes.len() {
+        assert!(whole::<pit::Registers>(&bytes[..length]).is_none(), "{length}");
+    }
+    for (place, value) in [(0, 6), (1, 4), (2, 0xFF), (6, 2)] {
+        let mut wrong = bytes.clone();
+        wrong[place] = value;
+        if place == 2 {
+            // A count of FFFFFFFFh.
+            wrong[2..6].fill(0xFF);
+        }
+        assert!(whole::<pit::Registers>(&wrong).is_none(), "byte {place}");
+    }
+    assert!(whole::<pit::Registers>(&[bytes.as_slice(), &[0]].concat()).is_none());
+    assert!(whole::<Vec<u8>>(&[255, 255, 255, 255, 1]).is_none());
+}
+
+#[test]
+fn an_awaited_text_is_found_wherever_it_begins() {
+    let seen_in = |text: &[u8], output: &[u8]| {
+        let mut seen = 0;
+        output.iter().position(|byte| is_wanted(text, &mut seen, *byte))
+    };
+    assert_eq!(seen_in(b"aab", b"xaaab"), Some(4));
+    assert_eq!(seen_in(b"abab", b"abaabab"), Some(6));
+    assert_eq!(seen_in(b"end", b"en end"), Some(5));
+    assert_eq!(seen_in(b"end", b"en e nd"), None);
+    assert_eq!(seen_in(b"", b"x"), None);
 }

@@ -26,6 +26,7 @@ use crate::{
 /// What CPUID puts into EAX, EBX, ECX and EDX.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[expect(missing_docs, reason = "a register's name says it all")]
 pub struct CpuidEntry {
     pub eax: u32,
     pub ebx: u32,

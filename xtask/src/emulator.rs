@@ -6,7 +6,7 @@ mod multiboot;
 mod qemu;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,37 @@ pub struct Guest<'a> {
     pub real_time: bool,
     /// What stands in Bochs' memory in place of the multiboot information block, when nobody reads that.
     pub information: Option<Vec<u8>>,
+    /// The image saves the guest to this memory.
+    pub saved: Option<Room>,
 }
+
+/// A range of the machine's memory, in bytes.
+#[derive(Clone, Copy)]
+pub struct Room {
+    pub start: u64,
+    pub size: u64,
+}
+
+/// What was in the [room](Guest::saved) at the end of a boot.
+pub fn saved(boot: &Boot) -> Result<Vec<u8>> {
+    let room = boot.guest.as_ref().and_then(|guest| guest.saved).context("nothing was to be saved")?;
+    // In QEMU it is the machine's whole memory.
+    let (name, start) = match boot.machine.emulator {
+        Emulator::Bochs => (SAVED, 0),
+        Emulator::Qemu => (qemu::MEMORY, room.start),
+    };
+    let path = boot.directory.join(name);
+    let mut file = File::open(&path).with_context(|| format!("no guest came out: {}", path.display()))?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(room.size).read_to_end(&mut bytes)?;
+    // They are large, and of no use any more.
+    let _ = fs::remove_file(path);
+    Ok(bytes)
+}
+
+/// The room's bytes, in the directory of a boot of Bochs.
+const SAVED: &str = "saved.bin";
 
 /// The memory that the scenarios are content with, in MiB.
 pub const MEMORY: u32 = 256;

@@ -10,6 +10,7 @@ pub mod linux;
 pub mod memory;
 pub mod monitor;
 pub mod package;
+pub mod snapshot;
 pub mod terminal;
 pub mod transcript;
 
@@ -31,19 +32,23 @@ use console::Console;
 use end::End;
 use memory::Mebibytes;
 use monitor::{Exits, Monitor};
-use package::Package;
 
 /// What to boot, and where.
 pub struct GuestBoot<'a> {
     pub machine: &'a Machine,
     pub image: &'a Image,
-    pub package: &'a Package,
+    /// The guest's files, as [`package`] puts them together.
+    pub archive: &'a [u8],
     pub memory: Mebibytes,
     /// The guest's; the host has as many.
     pub cpus: u32,
     pub limit: Option<Duration>,
     /// After so many exits each vCPU is saved, dropped, and restored in a new one, again and again.
     pub replace: Option<u32>,
+    /// The guest is saved when it has written this on its console.
+    pub save_when: Option<&'a str>,
+    /// The guest sees the features alone that all machines have.
+    pub common_cpu: bool,
     pub directory: PathBuf,
     /// Somebody may sit before it.
     pub real_time: bool,
@@ -61,6 +66,8 @@ pub struct GuestEnded {
     pub instructions: u64,
     /// What the image said.
     pub log: String,
+    /// The guest that was saved.
+    pub snapshot: Option<Vec<u8>>,
     pub time: Duration,
 }
 
@@ -81,29 +88,39 @@ pub fn boot(
     on_line: &mut dyn FnMut(&str),
 ) -> Result<GuestEnded> {
     let package = guest.directory.join(emulator::PACKAGE);
-    fs::write(&package, &guest.package.archive).with_context(|| format!("cannot write {}", package.display()))?;
-    let memory = host_memory(guest.package.archive.len(), guest.memory);
+    fs::write(&package, guest.archive).with_context(|| format!("cannot write {}", package.display()))?;
+    let memory = host_memory(guest.archive.len(), guest.memory);
     ensure!(memory <= MOST_MEMORY, "the guest's memory and its files take {memory} MiB; {MOST_MEMORY} are the most");
     let console = Console::listen()?;
     let replace = guest.replace.map_or_else(String::new, |exits| format!(" replace={exits}"));
+    let room = guest.save_when.map_or(0, |_| snapshot::room(guest.memory));
+    ensure!(
+        memory + room <= MOST_MEMORY,
+        "saving the guest takes {room} MiB besides its memory and its files; {MOST_MEMORY} are the most for all"
+    );
+    let save_when = guest
+        .save_when
+        .map_or_else(String::new, |text| format!(" save_room={room} save_when={}", snapshot::hexadecimal(text)));
+    let common_cpu = if guest.common_cpu { " common_cpu" } else { "" };
     let boot = Boot {
         machine: guest.machine,
         image: guest.image,
         command_line: &format!(
-            "guest memory={} vcpus={} host_memory={memory}{replace} {}",
+            "guest memory={} vcpus={} host_memory={memory}{replace}{save_when}{common_cpu} {}",
             guest.memory.0, guest.cpus, guest.trace
         ),
         cpus: guest.cpus,
-        memory,
+        memory: memory + room,
         limit: guest.limit,
         directory: guest.directory.clone(),
         module: None,
         guest: Some(emulator::Guest {
-            package_size: u32::try_from(guest.package.archive.len())?,
+            package_size: u32::try_from(guest.archive.len())?,
             console: console.address(),
             stop: &guest.stop,
             real_time: guest.real_time,
             information: None,
+            saved: (room > 0).then(|| emulator::Room { start: u64::from(memory) << 20, size: u64::from(room) << 20 }),
         }),
     };
     let done = AtomicBool::new(false);
@@ -135,7 +152,12 @@ pub fn boot(
     // It is large, and made again in no time.
     let _ = fs::remove_file(&package);
     let Monitor { end, exits, instructions } = Monitor::parse(&ended.log);
-    Ok(GuestEnded { end: End::of(end, &ended.status), exits, instructions, log: ended.log, time: ended.time })
+    let end = End::of(end, &ended.status);
+    let snapshot = match end {
+        End::Saved => Some(snapshot::take(emulator::saved(&boot)?)?),
+        _ => None,
+    };
+    Ok(GuestEnded { end, exits, instructions, log: ended.log, snapshot, time: ended.time })
 }
 
 /// The memory of the machine that has such a guest, in MiB.

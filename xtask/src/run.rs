@@ -37,6 +37,18 @@ pub struct Arguments {
     /// The guest's memory: 64, 64M, 1G; 256M when not given
     #[arg(long, value_name = "SIZE", conflicts_with = "scenario")]
     memory: Option<Mebibytes>,
+    /// A guest that was saved (--save) goes on: the machine is what it was
+    #[arg(long, value_name = "SNAPSHOT", group = "what", conflicts_with_all = ["initrd", "module", "cmdline", "memory", "cpus", "common_cpu"])]
+    restore: Option<PathBuf>,
+    /// Save the guest in this file, for --restore in another run, and end
+    #[arg(long, value_name = "SNAPSHOT", conflicts_with = "scenario", requires = "save_when")]
+    save: Option<PathBuf>,
+    /// With --save: as soon as the guest has written this text on its COM1
+    #[arg(long, value_name = "TEXT", requires = "save", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    save_when: Option<String>,
+    /// Show the guest a plain CPU that all machines have, so that it can be saved on one model and go on on another
+    #[arg(long, conflicts_with = "scenario")]
+    common_cpu: bool,
     /// A scenario: its name; or `all`, `list` (the names), `bench`, `bench-count` (the counting build's bench)
     #[arg(long, value_name = "NAME", group = "what")]
     scenario: Option<String>,
@@ -73,12 +85,18 @@ const LIMIT: u64 = 60;
 
 /// Does what the arguments want, and gives the exit status.
 pub fn main(repo: &Repo, arguments: Arguments) -> ExitCode {
-    let Arguments { guest, initrd, module, cmdline, memory, scenario, on, cpus, timeout, trace, exits } = arguments;
-    let (done, failure) = match (guest, scenario) {
-        (Some(kernel), _) => {
-            let files = Files { kernel, initrd, modules: module, command_line: cmdline.unwrap_or_default() };
+    let Arguments { guest, initrd, module, cmdline, memory, scenario, on, cpus, timeout, trace, exits, .. } = arguments;
+    let kernel = guest.map(|kernel| run_guest::What::Files {
+        files: Files { kernel, initrd, modules: module, command_line: cmdline.unwrap_or_default() },
+        memory: memory.unwrap_or(MEMORY),
+        cpus,
+        common_cpu: arguments.common_cpu,
+    });
+    let (done, failure) = match (kernel.or(arguments.restore.map(run_guest::What::Snapshot)), scenario) {
+        (Some(what), _) => {
             let trace = trace.map(|file| (file, exits));
-            let wanted = run_guest::Wanted { files, memory: memory.unwrap_or(MEMORY), cpus, on, limit: timeout, trace };
+            let save = arguments.save.zip(arguments.save_when);
+            let wanted = run_guest::Wanted { what, on, limit: timeout, save, trace };
             (run_guest::run(repo, &wanted).map(ExitCode::from), ExitCode::from(NOT_STARTED))
         }
         (None, scenario) => {

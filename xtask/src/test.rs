@@ -7,6 +7,7 @@ mod guest;
 mod handover;
 mod host;
 mod machine;
+mod moves;
 mod numbers;
 mod outside;
 mod packages;
@@ -66,6 +67,7 @@ pub fn test(repo: &Repo, wanted: &Wanted) -> Result<bool> {
     checks.extend(atlas::checks());
     checks.extend(audit::checks());
     checks.extend(handover::checks());
+    checks.extend(moves::checks());
     checks.retain(|check| wanted.takes(&check.name, check.quick));
     let machine = machine::Plan::new(repo, wanted)?;
     if wanted.list {

@@ -1,10 +1,12 @@
 //! What to do: words of the command line, separated by spaces. Words that are not known are passed over: a loader may
 //! put the image's path in front.
 
+use core::ops::Range;
+
 use crate::mutate;
 
 /// What the command line asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// What to do.
     pub action: Action,
@@ -17,7 +19,7 @@ pub struct Request {
 }
 
 /// What to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// `scenario=NAME,NAME…`: these; `scenario=all`, or nothing: all.
     Run(&'static str),
@@ -36,7 +38,7 @@ pub enum Action {
 }
 
 /// The words that describe a guest's machine.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// `memory=MIB`: how much memory it has; in bytes.
     pub memory: usize,
@@ -50,6 +52,13 @@ pub struct Settings {
     pub timeout: Option<u64>,
     /// `trace=N`, `trace=all`: what is kept and printed of the exits.
     pub trace: Trace,
+    /// `save_when=HEX`: the guest is saved when it has written this text (bytes, in hexadecimal digits) on its console; see
+    /// [`snapshot`](crate::machine::snapshot).
+    pub save_when: Option<&'static str>,
+    /// `save_room=MIB`: how much memory there is for that, from where `host_memory=` ends; in bytes.
+    pub save_room: Range<usize>,
+    /// `common_cpu`: the guest sees the features alone that all machines have; see [`common_cpu`](crate::machine::common_cpu).
+    pub common_cpu: bool,
     /// `replace=N`: every N exits the vCPU is saved, dropped, and restored in a new one.
     pub replace: Option<u64>,
 }
@@ -87,6 +96,7 @@ pub fn parse(line: &'static str) -> Request {
     let mut mutation = mutate::Settings::DEFAULT;
     let mut mutating = false;
     let mut host_memory = None;
+    let mut room = 0;
     let mut settings = Settings {
         memory: 256 * MIB,
         vcpus: 1,
@@ -94,6 +104,9 @@ pub fn parse(line: &'static str) -> Request {
         tsc_khz: None,
         timeout: None,
         trace: Trace::default(),
+        save_when: None,
+        save_room: 0..0,
+        common_cpu: false,
         replace: None,
     };
     for word in line.split_ascii_whitespace() {
@@ -105,6 +118,9 @@ pub fn parse(line: &'static str) -> Request {
             None if word == "resume" => action = Action::Resume,
             None if word == "guest" => guest = true,
             None if word == "mutate" => mutating = true,
+            None if word == "common_cpu" => settings.common_cpu = true,
+            Some(("save_room", size)) => room = size.parse::<usize>().map_or(0, |size| size.saturating_mul(MIB)),
+            Some(("save_when", text)) => settings.save_when = Some(text),
             Some(("scenario", "list")) => action = Action::List,
             Some(("scenario", "bench")) => action = Action::Bench,
             Some(("scenario", names)) => action = Action::Run(names),
@@ -126,11 +142,14 @@ pub fn parse(line: &'static str) -> Request {
             None => {}
         }
     }
+    let (cpus, trace) = (settings.cpus, settings.trace.exits);
     if mutating {
         action = Action::Mutate(mutation);
     }
     if guest {
+        let start = host_memory.unwrap_or(0);
+        settings.save_room = start..start.saturating_add(room);
         action = Action::Guest(settings);
     }
-    Request { action, cpus: settings.cpus, trace: settings.trace.exits, host_memory }
+    Request { action, cpus, trace, host_memory }
 }

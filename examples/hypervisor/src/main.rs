@@ -47,8 +47,8 @@ extern "C" fn first_cpu(magic: u32, information: u32) -> ! {
         heap::init();
     }
     logger::init();
-    if let Action::Guest(settings) = request.action {
-        machine::run(&settings, handed_over.module);
+    if let Action::Guest(settings) = &request.action {
+        machine::run(settings, handed_over.module);
     }
     match act(request, handed_over.module) {
         Ok(()) => end::success(),

@@ -19,6 +19,8 @@ use spin::Mutex;
 pub const HEAP: Range<usize> = 0x0080_0000..0x0100_0000;
 /// Where frames may lie: from the heap to where the devices begin.
 const FRAMES: Range<usize> = 0x0100_0000..0xC000_0000;
+/// Where what is mapped one to one ends.
+pub const MAPPED: usize = 1 << 32;
 /// Where memory ends if nobody knows.
 const UNKNOWN_END: usize = 0x0500_0000;
 
@@ -64,6 +66,11 @@ pub fn init(end: usize, occupied: &Range<usize>) {
     let first = occupied.start.saturating_sub(FRAMES.start) / FRAME_SIZE;
     let last = occupied.end.saturating_sub(FRAMES.start).div_ceil(FRAME_SIZE).min(allocator.count);
     (first..last).for_each(|frame| allocator.set(frame, true));
+}
+
+/// Where the memory ends that the image uses.
+pub fn end() -> usize {
+    FRAMES.start + ALLOCATOR.lock().count * FRAME_SIZE
 }
 
 /// How many bytes of frames are free.

@@ -96,11 +96,13 @@ impl<'a> Boots<'a> {
         let boot = GuestBoot {
             machine,
             image: self.image,
-            package: &package,
+            archive: &package.archive,
             memory: linux::MEMORY,
             cpus: 1,
             limit: Some(self.limit),
             replace: None,
+            save_when: None,
+            common_cpu: false,
             directory: self.directory(machine, "guest")?,
             real_time: false,
             // What it costs is not the hypervisor's.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Boot, Status, multiboot};
+use super::{Boot, Room, SAVED, Status, multiboot};
 use crate::machines::Vendor;
 use crate::rom;
 use crate::setup::{self, Emulators};
@@ -19,7 +19,7 @@ pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result
     let information = information.unwrap_or_else(|| multiboot::information(command_line, boot.memory, module));
     fs::write(directory.join("boot.bin"), information)?;
     fs::write(directory.join("bochsrc"), configuration(boot))?;
-    fs::write(directory.join("rc"), orders())?;
+    fs::write(directory.join("rc"), orders(room(boot)))?;
     // What the image sends to the debugging port is Bochs' standard output: a line at a time, or the last ones would be lost when
     // Bochs has to be killed.
     let mut command = match setup::program("stdbuf") {
@@ -36,9 +36,16 @@ pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result
 
 /// What Bochs does when it stops: at first and after every stop it continues, until it quits. The magic break at the image's
 /// end stops it; on SVM so does a guest's triple fault, before Bochs gives it to the host as an exit. The image's end breaks
-/// again and again, so some orders too many do no harm.
-fn orders() -> String {
-    "c\n".repeat(32) + "q\n"
+/// again and again, so some orders too many do no harm. A guest that was saved is in memory at the first stop.
+fn orders(saved: Option<Room>) -> String {
+    match saved {
+        Some(Room { start, size }) => format!("c\nwritemem \"{SAVED}\" {start:#x} {size}\nc\nq\n"),
+        None => "c\n".repeat(32) + "q\n",
+    }
+}
+
+fn room(boot: &Boot) -> Option<Room> {
+    boot.guest.as_ref().and_then(|guest| guest.saved)
 }
 
 /// What a panic does. Bochs calls an SVM guest's triple fault a panic of the CPU, and goes on as it should when told to.
@@ -150,7 +157,9 @@ mod tests {
         assert_eq!(panics(Vendor::Vmx, 2), "action=fatal");
         assert_eq!(panics(Vendor::Svm, 1), "action=fatal, CPU0=report");
         assert_eq!(panics(Vendor::Svm, 2), "action=fatal, CPU0=report, CPU1=report");
-        assert!(orders().starts_with("c\nc\n") && orders().ends_with("c\nq\n"));
+        assert!(orders(None).starts_with("c\nc\n") && orders(None).ends_with("c\nq\n"));
+        let saved = orders(Some(Room { start: 0x1000, size: 4096 }));
+        assert_eq!(saved, "c\nwritemem \"saved.bin\" 0x1000 4096\nc\nq\n");
     }
 
     #[test]

@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use super::{Boot, Status};
 use crate::setup::Emulators;
 
+/// The file, in the directory of the boot, that is the memory of a machine that [saves](super::Guest::saved) a guest.
+pub const MEMORY: &str = "memory.bin";
+
 /// The command that starts a run.
 pub fn command(boot: &Boot, command_line: &str, emulators: &Emulators) -> Result<Command> {
     let program = emulators.qemu.as_ref().context("QEMU is not there")?;
@@ -51,6 +54,14 @@ fn arguments(boot: &Boot, command_line: &str) -> Vec<String> {
             "-initrd".into(),
             super::PACKAGE.into(),
         ]);
+        if guest.saved.is_some() {
+            arguments.extend([
+                "-object".into(),
+                format!("memory-backend-file,id=memory,size={memory}M,mem-path={MEMORY},share=on"),
+                "-machine".into(),
+                "memory-backend=memory".into(),
+            ]);
+        }
     }
     if boot.module.is_some() {
         arguments.extend(["-initrd".into(), super::PACKAGE.into()]);

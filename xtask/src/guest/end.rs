@@ -19,6 +19,8 @@ pub enum End {
     Reset,
     /// Every vCPU is halted and nothing is left that could wake one.
     Halted,
+    /// It was saved, to go on in another run.
+    Saved,
     /// It did what the hypervisor has no answer for.
     Unhandled(String),
     /// The hypervisor or the emulator failed, not the guest.
@@ -44,6 +46,7 @@ Exit status of `run --guest`:
   10            the guest did what the hypervisor has no answer for
   12            the time limit was reached
   14            the hypervisor or the emulator failed
+  16            the guest was saved (--save)
   130           ended by Ctrl-A x or by a signal";
 
 impl End {
@@ -62,6 +65,7 @@ impl End {
             (Some("reset"), _) => End::Reset,
             (Some("halted"), _) => End::Halted,
             (Some("time-limit"), _) => End::TimedOut,
+            (Some("saved"), _) => End::Saved,
             (Some("unhandled"), _) => End::Unhandled(detail.into()),
             (Some("failed"), _) => End::Failed(detail.into()),
             _ => End::Failed(format!("the image ended with `{words}`, which is not known")),
@@ -90,6 +94,7 @@ impl End {
             End::Unhandled(_) => 10,
             End::TimedOut => 12,
             End::Failed(_) => 14,
+            End::Saved => 16,
             End::Interrupted => 130,
         }
     }
@@ -103,6 +108,7 @@ impl fmt::Display for End {
             End::TripleFault => write!(f, "the guest ended in a triple fault"),
             End::Reset => write!(f, "the guest reset the machine"),
             End::Halted => write!(f, "the guest halted for good"),
+            End::Saved => write!(f, "the guest was saved"),
             End::Unhandled(what) => write!(f, "the guest did what the hypervisor has no answer for: {what}"),
             End::TimedOut => write!(f, "the time limit was reached"),
             End::Failed(why) => write!(f, "the hypervisor failed: {why}"),
@@ -127,6 +133,7 @@ mod tests {
             ("reason=reset", End::Reset, 6),
             ("reason=halted", End::Halted, 8),
             ("reason=time-limit", End::TimedOut, 12),
+            ("reason=saved", End::Saved, 16),
             ("reason=unhandled: exit 33 at 0x7c00", End::Unhandled("exit 33 at 0x7c00".into()), 10),
             ("reason=failed: no memory: 3", End::Failed("no memory: 3".into()), 14),
         ] {
@@ -145,6 +152,7 @@ mod tests {
             End::TripleFault,
             End::Reset,
             End::Halted,
+            End::Saved,
             End::Unhandled(String::new()),
             End::TimedOut,
             End::Failed(String::new()),

@@ -11,7 +11,7 @@ use super::debian::Debian;
 use super::end::End;
 use super::initrd;
 use super::memory::Mebibytes;
-use super::package::{Files, Package};
+use super::package::{self, Files, Package};
 use super::transcript::{Phase, Transcript};
 use super::{GuestBoot, GuestEnded};
 use crate::image::Image;
@@ -40,6 +40,24 @@ pub fn package(debian: &Debian, repo: &Repo, files: &Files, command_line: &str, 
     Package::read(&files, memory)
 }
 
+/// A part of a guest's way, in one boot of the image.
+#[derive(Clone, Copy)]
+pub struct Leg<'a> {
+    /// The guest goes on from there; else it starts.
+    pub snapshot: Option<&'a [u8]>,
+    pub memory: Mebibytes,
+    /// As for [`GuestBoot`].
+    pub save_when: Option<&'a str>,
+    /// As for [`GuestBoot`].
+    pub common_cpu: bool,
+}
+
+impl Default for Leg<'_> {
+    fn default() -> Self {
+        Leg { snapshot: None, memory: MEMORY, save_when: None, common_cpu: false }
+    }
+}
+
 /// What is booted again and again, on several machines.
 pub struct Guest {
     pub debian: Debian,
@@ -59,22 +77,41 @@ impl Guest {
         place: &Place,
         on_line: &mut (dyn FnMut(Phase, &str) + Send),
     ) -> Result<(GuestEnded, Transcript)> {
+        let mut transcript = Transcript::default();
+        let ended = self.run(&Leg::default(), place, &mut transcript, on_line)?;
+        Ok((ended, transcript))
+    }
+
+    /// Boots it, or goes on with it, until its end or until it is saved; `transcript` goes on, too.
+    pub fn run(
+        &self,
+        leg: &Leg,
+        place: &Place,
+        transcript: &mut Transcript,
+        on_line: &mut (dyn FnMut(Phase, &str) + Send),
+    ) -> Result<GuestEnded> {
+        let snapshot = leg.snapshot.map(package::of_snapshot).transpose()?;
         let boot = GuestBoot {
             machine: place.machine,
             image: place.image,
-            package: &self.package,
-            memory: MEMORY,
+            archive: snapshot.as_ref().unwrap_or(&self.package.archive),
+            memory: leg.memory,
             cpus: place.cpus,
             limit: Some(place.settings.limit()),
             replace: place.replace,
+            save_when: leg.save_when,
+            common_cpu: leg.common_cpu,
             directory: place.directory.clone(),
             real_time: false,
             trace: String::new(),
             stop: Arc::new(AtomicBool::new(false)),
         };
-        let mut transcript = Transcript::default();
-        let ended = super::boot(&boot, place.emulators, |_| {}, |bytes| transcript.add(bytes, on_line), &mut |_| {})?;
-        Ok((ended, transcript))
+        super::boot(&boot, place.emulators, |_| {}, |bytes| transcript.add(bytes, on_line), &mut |_| {})
+    }
+
+    /// What is missing in all that the guest has printed.
+    pub fn incomplete(&self, transcript: &Transcript, cpus: u32) -> Option<String> {
+        transcript.problem(&self.debian.release, cpus)
     }
 
     /// Why a run was no success; nothing when it was one.

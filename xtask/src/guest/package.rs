@@ -1,5 +1,5 @@
 //! The guest's files as one file, which the image gets as its only module: a cpio archive of the format `newc` with the
-//! entries `kernel`, `cmdline`, perhaps `initrd`, and `module-N` with `module-N.cmdline`.
+//! entries `kernel`, `cmdline`, perhaps `initrd`, and `module-N` with `module-N.cmdline`; or, for a guest that was saved, `snapshot`.
 
 use std::fs;
 use std::io::Write as _;
@@ -89,6 +89,11 @@ impl Package {
         entries.push(("kernel".into(), kernel));
         Ok(Package { kernel: kind, archive: archive(&entries)? })
     }
+}
+
+/// The archive of a guest that was saved.
+pub fn of_snapshot(snapshot: &[u8]) -> Result<Vec<u8>> {
+    archive(&[("snapshot".to_owned(), snapshot.to_vec())])
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

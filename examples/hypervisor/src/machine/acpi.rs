@@ -16,6 +16,7 @@ use acpi_tables::{Aml, AmlSink};
 
 use super::clock::Clock;
 use super::memory::GuestMemory;
+use super::snapshot::codec::saved;
 
 /// The ports of the registers, in this order: PM1 status and enable, PM1 control, the timer.
 pub const FIRST_PORT: u16 = 0x600;
@@ -49,22 +50,40 @@ const TABLE: [u8; 8] = *b"X86VCPU ";
 /// The power-management registers.
 pub struct PowerManagement {
     clock: Clock,
+    registers: Registers,
+}
+
+/// What is saved of them.
+#[derive(Clone, Copy)]
+pub struct Registers {
     enable: u16,
     control: u16,
 }
 
+saved!(Registers { enable, control });
+
 impl PowerManagement {
     /// After reset.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, enable: 0, control: SCI_ENABLED }
+        Self::restore(clock, Registers { enable: 0, control: SCI_ENABLED })
+    }
+
+    /// As they were saved.
+    pub fn restore(clock: Clock, registers: Registers) -> Self {
+        Self { clock, registers }
+    }
+
+    /// What is saved.
+    pub fn registers(&self) -> Registers {
+        self.registers
     }
 
     /// A byte is read. The timer is best read as a whole.
     pub fn read(&self, port: u16, now: u64) -> u8 {
         let byte = |value: u32, first: u16| (value >> (8 * (port - first))) as u8;
         match port {
-            PM1_EVENT..=0x603 => byte(u32::from(self.enable) << 16, PM1_EVENT),
-            PM1_CONTROL | 0x605 => byte(self.control.into(), PM1_CONTROL),
+            PM1_EVENT..=0x603 => byte(u32::from(self.registers.enable) << 16, PM1_EVENT),
+            PM1_CONTROL | 0x605 => byte(self.registers.control.into(), PM1_CONTROL),
             PM_TIMER..=LAST_PORT => byte(self.timer(now), PM_TIMER),
             _ => 0,
         }
@@ -81,10 +100,10 @@ impl PowerManagement {
             if high { old & 0xFF | u16::from(value) << 8 } else { old & 0xFF00 | u16::from(value) }
         };
         match port {
-            0x602 | 0x603 => self.enable = put(self.enable, port == 0x603),
+            0x602 | 0x603 => self.registers.enable = put(self.registers.enable, port == 0x603),
             PM1_CONTROL | 0x605 => {
-                let control = put(self.control, port == 0x605) | SCI_ENABLED;
-                self.control = control & !SLEEP_ENABLE;
+                let control = put(self.registers.control, port == 0x605) | SCI_ENABLED;
+                self.registers.control = control & !SLEEP_ENABLE;
                 return control & SLEEP_ENABLE != 0 && control & SLEEP_TYPE == u16::from(OFF) << 10;
             }
             _ => {}

@@ -11,6 +11,7 @@ use super::pic::{self, Pics};
 use super::pit::{self, Pit};
 use super::rtc::{self, Rtc};
 use super::serial::{self, Serial};
+use super::snapshot::codec::saved;
 
 /// `isa-debug-exit` of QEMU: a write ends the guest.
 const EXIT_PORT: u16 = 0xF4;
@@ -50,7 +51,61 @@ pub struct Board {
     pub end: Option<End>,
 }
 
+/// What of all devices is saved.
+pub struct Devices {
+    pics: Pics,
+    io_apic: IoApic,
+    pit: pit::Registers,
+    rtc: Rtc,
+    serial: serial::Registers,
+    power: acpi::Registers,
+    pci_address: u32,
+    delay: u8,
+}
+
+saved!(Devices { pics, io_apic, pit, rtc, serial, power, pci_address, delay });
+
 impl Board {
+    /// The devices as they were saved.
+    pub fn restore(clock: Clock, bus: ApicBus, devices: Devices) -> Self {
+        Self {
+            pics: devices.pics,
+            io_apic: devices.io_apic,
+            pit: Pit::restore(clock, devices.pit),
+            rtc: devices.rtc,
+            serial: Serial::restore(devices.serial),
+            power: PowerManagement::restore(clock, devices.power),
+            pci_address: devices.pci_address,
+            delay: devices.delay,
+            ..Self::new(clock, bus)
+        }
+    }
+
+    /// What is saved of them, when everything that the guest has written has been sent.
+    pub fn devices(&mut self) -> Devices {
+        self.drain();
+        Devices {
+            pics: self.pics.clone(),
+            io_apic: self.io_apic.clone(),
+            pit: self.pit.registers(),
+            rtc: self.rtc.clone(),
+            serial: self.serial.registers(),
+            power: self.power.registers(),
+            pci_address: self.pci_address,
+            delay: self.delay,
+        }
+    }
+
+    /// Waits for the guest to write a text on its console.
+    pub fn await_text(&mut self, text: &'static [u8]) {
+        self.serial.await_text(text);
+    }
+
+    /// Whether it has written it since this was asked the last time.
+    pub fn take_awaited(&mut self) -> bool {
+        self.serial.take_awaited()
+    }
+
     /// The devices after reset.
     pub fn new(clock: Clock, bus: ApicBus) -> Self {
         Self {

@@ -11,8 +11,10 @@ pub const PIT_HZ: u64 = 1_193_182;
 pub struct Clock {
     /// The counter's rate in Hz.
     pub hz: u64,
-    /// What it was when the machine was switched on.
+    /// What it was when the machine was switched on, or went on.
     pub start: u64,
+    /// How far it had come before, where it was saved.
+    pub before: u64,
 }
 
 impl Clock {
@@ -22,18 +24,24 @@ impl Clock {
             Some(khz) if khz > 0 => khz.saturating_mul(1000),
             _ => measure(),
         };
-        Self { hz: hz.max(1_000_000), start: timestamp() }
+        Self { hz: hz.max(1_000_000), start: timestamp(), before: 0 }
+    }
+
+    /// How far the counter has come at `now`, for the machine.
+    pub fn passed(&self, now: u64) -> u64 {
+        now.saturating_sub(self.start).saturating_add(self.before)
     }
 
     /// How often something with this rate has counted at `now`.
     pub fn ticks(&self, now: u64, rate: u64) -> u64 {
-        (u128::from(now.saturating_sub(self.start)) * u128::from(rate) / u128::from(self.hz)) as u64
+        (u128::from(self.passed(now)) * u128::from(rate) / u128::from(self.hz)) as u64
     }
 
     /// When something with this rate will have counted so often.
     pub fn when(&self, ticks: u64, rate: u64) -> u64 {
         let passed = (u128::from(ticks) * u128::from(self.hz)).div_ceil(u128::from(rate));
-        self.start.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        let left = passed.saturating_sub(self.before.into());
+        self.start.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))
     }
 }
 

@@ -4,6 +4,8 @@
 
 use core::ops::Range;
 
+use super::snapshot::codec::saved;
+
 /// Where it is.
 pub const REGISTERS: Range<u64> = 0xFEC0_0000..0xFEC0_1000;
 /// How many lines it has.
@@ -36,6 +38,7 @@ pub struct Message {
 }
 
 /// Its registers.
+#[derive(Clone)]
 pub struct IoApic {
     select: u8,
     identity: u32,
@@ -43,6 +46,8 @@ pub struct IoApic {
     /// What the lines are now.
     lines: u32,
 }
+
+saved!(IoApic { select, identity, entries, lines });
 
 impl IoApic {
     /// After reset: everything is masked.

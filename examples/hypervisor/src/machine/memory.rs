@@ -12,7 +12,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::ops::Range;
-use core::ptr;
+use core::{ptr, slice};
 
 use memory_addr::PhysAddr;
 use x86_vcpu::nested::{MemoryType, NestedTable, Permissions};
@@ -114,6 +114,41 @@ impl GuestMemory {
         })?;
         if address < HOLE.end && end > HOLE.start {
             return Err(format!("there is no memory at {address:#x} + {length:#x}"));
+        }
+        Ok(())
+    }
+
+    /// Shows the memory in pieces of whole pages, each of at most `most` bytes, with its address; pages of zeros are left out. No guest
+    /// may run.
+    pub fn for_each_piece(
+        &self,
+        most: usize,
+        mut show: impl FnMut(u64, &[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        for range in [0..HOLE.start as usize, FIRMWARE.start as usize..self.size] {
+            // SAFETY: inside the block, which is ours; no guest writes to it now.
+            let bytes = unsafe { slice::from_raw_parts((self.address + range.start) as *const u8, range.len()) };
+            let is_zero = |page: &&[u8]| {
+                // SAFETY: every bit pattern is a number.
+                let (_, words, _) = unsafe { page.align_to::<u64>() };
+                words.iter().all(|word| *word == 0)
+            };
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let empty = rest.chunks(FRAME_SIZE).take_while(is_zero).map(<[u8]>::len).sum();
+                rest = rest.get(empty..).unwrap_or_default();
+                let full: usize = rest
+                    .chunks(FRAME_SIZE)
+                    .take(most / FRAME_SIZE)
+                    .take_while(|page| !is_zero(page))
+                    .map(<[u8]>::len)
+                    .sum();
+                let Some((piece, behind)) = rest.split_at_checked(full).filter(|(piece, _)| !piece.is_empty()) else {
+                    break;
+                };
+                show((range.start + bytes.len() - rest.len()) as u64, piece)?;
+                rest = behind;
+            }
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! | `power-off` | through ACPI |
 //! | `reset` | through port CF9h or 64h |
 //! | `triple-fault` | |
+//! | `saved bytes=N` | it was saved in the middle, for another boot ([`snapshot`]), in so many bytes |
 //! | `halted` | every vCPU stopped with interrupts off |
 //! | `time-limit` | the word `timeout=` of the command line |
 //! | `unhandled: …` | it did something that this machine cannot |
@@ -18,6 +19,7 @@
 mod acpi;
 mod board;
 mod clock;
+pub mod common_cpu;
 mod host;
 mod io_apic;
 mod loader_linux;
@@ -28,6 +30,7 @@ mod pic;
 mod pit;
 mod rtc;
 mod serial;
+pub mod snapshot;
 mod statistics;
 mod vcpu;
 
@@ -43,6 +46,7 @@ use self::clock::Clock;
 use self::host::HOST;
 use self::memory::GuestMemory;
 use self::package::Package;
+use self::snapshot::Snapshot;
 use crate::command_line::Settings;
 use crate::cpu::timestamp;
 use crate::smp::{self, MAX_CPUS};
@@ -61,6 +65,8 @@ pub enum End {
     TripleFault,
     /// It stopped for good.
     Halted,
+    /// It was saved in so many bytes, to go on in another boot.
+    Saved(usize),
     /// Its time is over.
     TimeLimit,
     /// It did what nobody answers; the text says what.
@@ -77,6 +83,7 @@ impl fmt::Display for End {
             Self::Reset => f.write_str("reset"),
             Self::TripleFault => f.write_str("triple-fault"),
             Self::Halted => f.write_str("halted"),
+            Self::Saved(bytes) => write!(f, "saved bytes={bytes}"),
             Self::TimeLimit => f.write_str("time-limit"),
             Self::Unhandled(what) => write!(f, "unhandled: {what}"),
             Self::Failed(why) => write!(f, "failed: {why}"),
@@ -97,6 +104,15 @@ pub fn run(settings: &Settings, module: Option<&'static [u8]>) -> ! {
 
 fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, String> {
     let package = Package::read(module)?;
+    let snapshot = package.snapshot.map(Snapshot::read).transpose()?;
+    let mut settings = settings.clone();
+    if let Some(snapshot) = &snapshot {
+        // The machine is what it was.
+        settings.vcpus = snapshot.machine.vcpus as usize;
+        settings.memory = usize::try_from(snapshot.machine.memory).unwrap_or(usize::MAX);
+        settings.common_cpu = snapshot.machine.common_cpu;
+    }
+    let settings = &settings;
     if settings.vcpus == 0 || settings.vcpus > settings.cpus || settings.cpus > MAX_CPUS {
         return Err(format!(
             "a guest with {} vCPUs needs as many CPUs, and the image knows {MAX_CPUS}; there are {}",
@@ -110,6 +126,9 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
     }
     let clock = Clock::new(settings.tsc_khz);
     let mut memory = GuestMemory::new(settings.memory)?;
+    if let Some(snapshot) = snapshot {
+        return go_on(snapshot, memory, clock, settings);
+    }
     let rsdp = acpi::write_tables(&mut memory, settings.vcpus)?;
     let entry = if loader_linux::is_linux(package.kernel) {
         loader_linux::load(&package, &mut memory, rsdp)?
@@ -128,7 +147,27 @@ fn start(settings: &Settings, module: Option<&'static [u8]>) -> Result<End, Stri
     let bus = ApicBus::new(&HOST).map_err(|error| error.to_string())?;
     memory.map_local_apic(&bus)?;
     let clock = Clock { start: timestamp(), ..clock };
-    vcpu::run(&entry, &bus, Board::new(clock, bus.clone()), memory, clock, settings)
+    vcpu::run(vcpu::Begin::Start(&entry), &bus, Board::new(clock, bus.clone()), memory, clock, settings)
+}
+
+/// Goes on with a guest that was saved, in memory of its size.
+fn go_on(snapshot: Snapshot, mut memory: GuestMemory, here: Clock, settings: &Settings) -> Result<End, String> {
+    let Snapshot { machine, vcpus, devices, .. } = snapshot.fill(&mut memory)?;
+    println!(
+        "guest: {} MiB, {} vCPU, goes on {} ms after its start, TSC {} kHz, here {} kHz",
+        machine.memory >> 20,
+        machine.vcpus,
+        u128::from(machine.passed) * 1000 / u128::from(machine.hz),
+        machine.hz / 1000,
+        here.hz / 1000
+    );
+    let bus = ApicBus::new(&HOST).map_err(|error| error.to_string())?;
+    memory.map_local_apic(&bus)?;
+    // All of the guest's clocks follow its time-stamp counter, which may be faster or slower here than where it was saved. By the rate that
+    // the guest has measured, they all agree.
+    let clock = Clock { hz: machine.hz, start: timestamp(), before: machine.passed };
+    let board = Board::restore(clock, bus.clone(), devices);
+    vcpu::run(vcpu::Begin::GoOn(&vcpus), &bus, board, memory, clock, settings)
 }
 
 /// Why virtualization could not be turned on, in the library's words.

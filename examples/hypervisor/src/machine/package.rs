@@ -5,6 +5,7 @@
 //! | `kernel` | the guest |
 //! | `cmdline` | its command line |
 //! | `initrd` | a Linux kernel's initial file system |
+//! | `snapshot` | instead of all others: a guest that was saved, see [`snapshot`](super::snapshot) |
 //! | `module-0`, `module-1`, … | a multiboot image's modules |
 //! | `module-0.cmdline`, … | their strings |
 
@@ -24,6 +25,8 @@ pub struct Package {
     pub command_line: &'static [u8],
     /// The initial file system.
     pub initrd: Option<&'static [u8]>,
+    /// A guest that was saved.
+    pub snapshot: Option<&'static [u8]>,
     /// Modules and their strings.
     pub modules: Vec<(&'static [u8], &'static [u8])>,
 }
@@ -32,7 +35,7 @@ impl Package {
     /// Looks into the archive.
     pub fn read(archive: Option<&'static [u8]>) -> Result<Self, String> {
         let archive = archive.ok_or("there is no guest: the image was started without a module")?;
-        let mut package = Self { kernel: &[], command_line: &[], initrd: None, modules: Vec::new() };
+        let mut package = Self { kernel: &[], command_line: &[], initrd: None, snapshot: None, modules: Vec::new() };
         let mut files: [(Option<&[u8]>, &[u8]); MODULES] = [(None, &[]); MODULES];
         for entry in iter_files(archive) {
             let name = entry.name().trim_end_matches('\0').trim_start_matches("./");
@@ -40,6 +43,7 @@ impl Package {
             match name {
                 "kernel" => package.kernel = file,
                 "cmdline" => package.command_line = line(file),
+                "snapshot" => package.snapshot = Some(file),
                 "initrd" => package.initrd = Some(file),
                 _ => {
                     let Some(module) = name.strip_prefix("module-") else { continue };
@@ -58,7 +62,7 @@ impl Package {
                 }
             }
         }
-        if package.kernel.is_empty() {
+        if package.kernel.is_empty() && package.snapshot.is_none() {
             return Err("the guest package is no cpio archive with a file `kernel`".into());
         }
         for (file, string) in files {

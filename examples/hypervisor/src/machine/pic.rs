@@ -2,6 +2,8 @@
 //!
 //! Intel 8259A data sheet (231468). Not there: rotating priorities (accepted, without effect), the 8080 mode, buffered mode.
 
+use super::snapshot::codec::saved;
+
 /// The ports from which the second one's are (the first one's are 20h and 21h), and of the registers that say which lines are
 /// level-triggered.
 const SECOND: u16 = 0xA0;
@@ -13,12 +15,12 @@ const CASCADE: u8 = 2;
 const ALWAYS_EDGE: [u8; 2] = [0b0000_0111, 0b0010_0001];
 
 /// Both chips.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Pics {
     chips: [Chip; 2],
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Chip {
     /// Requests, those in service, and the mask.
     requests: u8,
@@ -37,6 +39,22 @@ struct Chip {
     read_in_service: bool,
     poll: bool,
 }
+
+saved!(Pics { chips });
+saved!(Chip {
+    requests,
+    in_service,
+    mask,
+    lines,
+    level,
+    base,
+    expects,
+    has_word_4,
+    automatic_end,
+    special_mask,
+    read_in_service,
+    poll,
+});
 
 impl Pics {
     /// An interrupt line, 0 to 15, changes.

@@ -5,6 +5,7 @@
 //! connected, except channel 2's).
 
 use super::clock::{Clock, PIT_HZ};
+use super::snapshot::codec::saved;
 
 /// The first of the four ports; and the port with the gate and output of channel 2.
 pub const FIRST_PORT: u16 = 0x40;
@@ -16,12 +17,20 @@ const SPEAKER: u8 = 1 << 1;
 const REFRESH: u8 = 1 << 4;
 const OUTPUT_2: u8 = 1 << 5;
 
-/// The three channels.
+/// The timer.
 pub struct Pit {
     clock: Clock,
+    registers: Registers,
+}
+
+/// The three channels.
+#[derive(Clone, Copy)]
+pub struct Registers {
     channels: [Channel; 3],
     speaker: u8,
 }
+
+saved!(Registers { channels, speaker });
 
 #[derive(Clone, Copy)]
 struct Channel {
@@ -42,6 +51,20 @@ struct Channel {
     /// How many of its periods have already interrupted.
     interrupts: u64,
 }
+
+saved!(Channel {
+    mode,
+    access,
+    reload,
+    since,
+    gate,
+    held,
+    first_byte,
+    read_high,
+    latched,
+    latched_status,
+    interrupts,
+} if it => it.mode <= 5 && it.access <= 3 && (1..=0x1_0000).contains(&it.reload));
 
 impl Channel {
     const RESET: Self = Self {
@@ -184,7 +207,21 @@ impl Pit {
     pub fn new(clock: Clock) -> Self {
         let mut channels = [Channel::RESET; 3];
         channels[2].gate = false;
-        Self { clock, channels, speaker: 0 }
+        Self { clock, registers: Registers { channels, speaker: 0 } }
+    }
+
+    /// What is saved of it.
+    pub fn registers(&self) -> Registers {
+        self.registers
+    }
+
+    /// Goes on from there. A channel that has begun later than now begins now.
+    pub fn restore(clock: Clock, mut registers: Registers) -> Self {
+        let now = clock.ticks(clock.start, PIT_HZ);
+        for channel in &mut registers.channels {
+            channel.since = channel.since.map(|since| since.min(now));
+        }
+        Self { clock, registers }
     }
 
     fn now(&self, tsc: u64) -> u64 {
@@ -195,14 +232,14 @@ impl Pit {
     /// not made up.
     pub fn take_interrupt(&mut self, tsc: u64) -> bool {
         let now = self.now(tsc);
-        let channel = &mut self.channels[0];
+        let channel = &mut self.registers.channels[0];
         let (interrupts, _) = channel.due(now);
         interrupts > core::mem::replace(&mut channel.interrupts, interrupts)
     }
 
     /// When channel 0 interrupts next, in time-stamp counts.
     pub fn next_interrupt(&self, tsc: u64) -> Option<u64> {
-        let channel = &self.channels[0];
+        let channel = &self.registers.channels[0];
         let (interrupts, next) = channel.due(self.now(tsc));
         if interrupts > channel.interrupts { Some(tsc) } else { next.map(|ticks| self.clock.when(ticks, PIT_HZ)) }
     }
@@ -214,11 +251,15 @@ impl Pit {
             SPEAKER_PORT => {
                 // The refresh bit toggles about every 15 us.
                 let refresh = if (now / 18) & 1 != 0 { REFRESH } else { 0 };
-                let output = if self.channels[2].output(now) { OUTPUT_2 } else { 0 };
-                self.speaker | refresh | output
+                let output = if self.registers.channels[2].output(now) { OUTPUT_2 } else { 0 };
+                self.registers.speaker | refresh | output
             }
             CONTROL_PORT => 0xFF,
-            _ => self.channels.get_mut(usize::from(port - FIRST_PORT)).map_or(0xFF, |channel| channel.read(now)),
+            _ => self
+                .registers
+                .channels
+                .get_mut(usize::from(port - FIRST_PORT))
+                .map_or(0xFF, |channel| channel.read(now)),
         }
     }
 
@@ -227,12 +268,12 @@ impl Pit {
         let now = self.now(tsc);
         match port {
             SPEAKER_PORT => {
-                self.speaker = value & (GATE_2 | SPEAKER);
-                self.channels[2].set_gate(value & GATE_2 != 0, now);
+                self.registers.speaker = value & (GATE_2 | SPEAKER);
+                self.registers.channels[2].set_gate(value & GATE_2 != 0, now);
             }
             CONTROL_PORT => self.control(value, now),
             _ => {
-                if let Some(channel) = self.channels.get_mut(usize::from(port - FIRST_PORT)) {
+                if let Some(channel) = self.registers.channels.get_mut(usize::from(port - FIRST_PORT)) {
                     channel.write(value, now);
                 }
             }
@@ -242,7 +283,7 @@ impl Pit {
     fn control(&mut self, value: u8, now: u64) {
         const READ_BACK: u8 = 3;
         if value >> 6 == READ_BACK {
-            for (index, channel) in self.channels.iter_mut().enumerate() {
+            for (index, channel) in self.registers.channels.iter_mut().enumerate() {
                 if value & 2 << index == 0 {
                     continue;
                 }
@@ -253,7 +294,7 @@ impl Pit {
                     channel.latched_status = Some(channel.status(now));
                 }
             }
-        } else if let Some(channel) = self.channels.get_mut(usize::from(value >> 6)) {
+        } else if let Some(channel) = self.registers.channels.get_mut(usize::from(value >> 6)) {
             match value >> 4 & 3 {
                 0 => channel.latch(now),
                 access => channel.set_mode(value >> 1 & 7, access),

@@ -1,7 +1,9 @@
-//! The real-time clock and its memory: the time is the host's; alarms and periodic interrupts are not there.
+//! The real-time clock and its memory: the time is the host's, also where a guest goes on that was saved; alarms and periodic
+//! interrupts are not there.
 //!
 //! Motorola MC146818 data sheet.
 
+use super::snapshot::codec::saved;
 use crate::cpu::{in8, out8};
 
 /// The ports.
@@ -21,10 +23,13 @@ const VALID: u8 = 0x80;
 const FORMAT: u8 = 0x06;
 
 /// The index, and the memory that is not the time.
+#[derive(Clone)]
 pub struct Rtc {
     index: u8,
     memory: [u8; 128],
 }
+
+saved!(Rtc { index, memory } if it => it.index & 0x80 == 0);
 
 impl Default for Rtc {
     fn default() -> Self {

@@ -4,7 +4,9 @@
 //! host's port receives waits in another, and there is an interrupt for it.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
+use super::snapshot::{self, codec::saved};
 use crate::cpu::{in8, out8};
 use crate::serial::{COM1, DATA_READY, HOLDING_EMPTY, flush, line_status};
 
@@ -37,9 +39,75 @@ pub struct Serial {
     transmitter_interrupt: bool,
     output: VecDeque<u8>,
     input: VecDeque<u8>,
+    /// The text that somebody waits for the guest to send, how much of it has come, and whether all of it has.
+    awaited: &'static [u8],
+    seen: usize,
+    has_come: bool,
 }
 
+/// What is saved of it, when all output has left.
+pub struct Registers {
+    divisor: [u8; 2],
+    interrupt_enable: u8,
+    fifo_control: u8,
+    line_control: u8,
+    modem_control: u8,
+    scratch: u8,
+    transmitter_interrupt: bool,
+    input: Vec<u8>,
+}
+
+saved!(Registers {
+    divisor,
+    interrupt_enable,
+    fifo_control,
+    line_control,
+    modem_control,
+    scratch,
+    transmitter_interrupt,
+    input,
+} if it => it.input.len() <= LONGEST_INPUT);
+
 impl Serial {
+    /// What is to be saved. What the guest has sent has left already.
+    pub fn registers(&self) -> Registers {
+        Registers {
+            divisor: self.divisor,
+            interrupt_enable: self.interrupt_enable,
+            fifo_control: self.fifo_control,
+            line_control: self.line_control,
+            modem_control: self.modem_control,
+            scratch: self.scratch,
+            transmitter_interrupt: self.transmitter_interrupt,
+            input: self.input.iter().copied().collect(),
+        }
+    }
+
+    /// Goes on from there.
+    pub fn restore(from: Registers) -> Self {
+        Self {
+            divisor: from.divisor,
+            interrupt_enable: from.interrupt_enable,
+            fifo_control: from.fifo_control,
+            line_control: from.line_control,
+            modem_control: from.modem_control,
+            scratch: from.scratch,
+            transmitter_interrupt: from.transmitter_interrupt,
+            input: from.input.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Waits for a text.
+    pub fn await_text(&mut self, text: &'static [u8]) {
+        self.awaited = text;
+    }
+
+    /// Whether it has come since this was asked the last time.
+    pub fn take_awaited(&mut self) -> bool {
+        core::mem::take(&mut self.has_come)
+    }
+
     /// The level of the interrupt line.
     pub fn interrupt(&self) -> bool {
         self.cause().is_some()
@@ -160,6 +228,7 @@ impl Serial {
             }
             return;
         }
+        self.has_come |= snapshot::is_wanted(self.awaited, &mut self.seen, byte);
         self.output.push_back(byte);
         if self.output.len() >= LONGEST_OUTPUT {
             self.drain();

@@ -3,17 +3,22 @@
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use spin::{Mutex, RwLock, RwLockReadGuard};
-use x86_vcpu::{ApicBus, ApicConfig, StartState, Vcpu, VcpuConfig, VcpuHandle, VmExit};
+use x86_vcpu::guest::snapshot::Activity;
+use x86_vcpu::{ApicBus, ApicConfig, Error, StartState, State, Vcpu, VcpuConfig, VcpuHandle, VmExit};
 
 use super::End;
 use super::board::Board;
 use super::clock::Clock;
+use super::common_cpu;
 use super::host::HOST;
 use super::memory::GuestMemory;
+use super::snapshot::{self, Description, SavedCpu};
 use super::statistics::Statistics;
 use crate::command_line::{Settings, Trace};
 use crate::cpu::timestamp;
@@ -40,6 +45,15 @@ pub struct Entry {
     pub rsi: u64,
 }
 
+/// How the vCPUs begin.
+#[derive(Clone, Copy)]
+pub enum Begin<'a> {
+    /// The first one here, the others when it starts them.
+    Start(&'a Entry),
+    /// Where they were saved.
+    GoOn(&'a [SavedCpu]),
+}
+
 /// What the vCPUs share.
 pub struct Machine {
     board: Mutex<Board>,
@@ -59,6 +73,23 @@ pub struct Machine {
     stopped: AtomicUsize,
     ended: AtomicBool,
     end: Mutex<Option<End>>,
+    saving: Saving,
+    common_cpu: bool,
+}
+
+/// The machine is being saved: every vCPU comes to a place where it can be, when all are there each is saved, and then everything is
+/// written.
+#[derive(Default)]
+struct Saving {
+    wanted: AtomicBool,
+    /// How many vCPUs have stopped, and how many have been saved.
+    stopped: AtomicUsize,
+    saved: AtomicUsize,
+    /// The time at which all of them have been stopped, when it is known.
+    moment: AtomicU64,
+    vcpus: Mutex<BTreeMap<usize, SavedCpu>>,
+    /// The memory to write to.
+    room: Range<usize>,
 }
 
 /// A vCPU, and what it did.
@@ -66,6 +97,8 @@ struct Runner<'a> {
     machine: &'a Machine,
     number: usize,
     vcpu: Vcpu,
+    /// It was saved while it waited, and goes on waiting; whether with interrupts off.
+    waits: Option<bool>,
     statistics: Statistics,
     trace: Trace,
     printed: Printed,
@@ -77,14 +110,18 @@ struct Runner<'a> {
 
 /// Runs a guest on a machine with these devices to its end. vCPU n runs on CPU n.
 pub fn run(
-    entry: &Entry,
+    begin: Begin<'_>,
     bus: &ApicBus,
-    board: Board,
+    mut board: Board,
     memory: GuestMemory,
     clock: Clock,
     settings: &Settings,
 ) -> Result<End, String> {
-    let limit = settings.timeout.map_or(u64::MAX, |seconds| clock.when(seconds, 1));
+    let limit =
+        settings.timeout.map_or(u64::MAX, |seconds| clock.start.saturating_add(clock.hz.saturating_mul(seconds)));
+    if let Some(text) = settings.save_when {
+        board.await_text(from_hexadecimal(text)?.leak());
+    }
     let mut machine = Machine {
         board: Mutex::new(board),
         memory: Mutex::new(memory),
@@ -98,17 +135,28 @@ pub fn run(
         stopped: AtomicUsize::new(0),
         ended: AtomicBool::new(false),
         end: Mutex::new(None),
+        saving: Saving { room: settings.save_room.clone(), ..Saving::default() },
+        common_cpu: settings.common_cpu,
     };
     let mut vcpus = Vec::new();
     for number in 0..settings.vcpus {
-        let mut vcpu = machine.vcpu(number, settings.vcpus, entry, bus).map_err(|error| error.to_string())?;
+        let mut vcpu = machine.vcpu(number, settings.vcpus, bus)?;
+        match begin {
+            Begin::Start(entry) if number == 0 => start(&mut vcpu, entry).map_err(|error| error.to_string())?,
+            Begin::Start(_) => {}
+            Begin::GoOn(saved) => {
+                let saved = saved.get(number).ok_or("the snapshot has too few vCPUs")?;
+                go_on(&mut vcpu, saved, clock.start).map_err(|why| format!("vCPU {number}: {why}"))?;
+            }
+        }
         trace::prepare(settings.trace, &mut vcpu).map_err(|error| error.to_string())?;
         machine.handles.push(Mutex::new(vcpu.handle()));
         vcpus.push(vcpu);
     }
-    let runners = vcpus.into_iter().enumerate().map(|(number, vcpu)| Runner {
+    let runners = vcpus.into_iter().enumerate().map(|(number, mut vcpu)| Runner {
         machine: &machine,
         number,
+        waits: waits(&mut vcpu, begin),
         vcpu,
         statistics: Statistics::new(),
         trace: settings.trace,
@@ -155,29 +203,52 @@ fn run_all(mut runners: Vec<Runner<'_>>) -> Vec<Runner<'_>> {
 }
 
 impl Machine {
-    fn vcpu(&self, number: usize, vcpus: usize, entry: &Entry, bus: &ApicBus) -> x86_vcpu::Result<Vcpu> {
+    /// A vCPU as after its reset.
+    fn vcpu(&self, number: usize, vcpus: usize, bus: &ApicBus) -> Result<Vcpu, String> {
+        let failed = |error: Error| error.to_string();
         let (config, apic) = configuration(number, vcpus);
-        let mut vcpu: Vcpu = Vcpu::new(config)?;
-        vcpu.add_local_apic(apic, Some(bus))?;
+        let mut vcpu: Vcpu = Vcpu::new(config).map_err(failed)?;
+        if self.common_cpu {
+            let policy = common_cpu::policy(config.processors, number as u32, vcpu.cpuid())?;
+            *vcpu.cpuid_mut() = policy;
+        }
+        vcpu.add_local_apic(apic, Some(bus)).map_err(failed)?;
         // SAFETY: the table maps nothing but the guest's memory, and both outlive the vCPUs: those are gone when `run` ends.
-        unsafe { vcpu.set_nested_root(self.memory.lock().root()) }?;
+        unsafe { vcpu.set_nested_root(self.memory.lock().root()) }.map_err(failed)?;
         for leaf in [TSC_LEAF, FREQUENCY_LEAF] {
             if let Some(entry) = vcpu.cpuid_mut().get_mut(leaf, 0) {
                 (entry.eax, entry.ebx, entry.ecx, entry.edx) = (0, 0, 0, 0);
             }
         }
-        if number == 0 {
-            vcpu.start(StartState::Protected { entry: entry.address })?;
-            let mut system = vcpu.system()?;
-            system.cs.selector = entry.code_selector;
-            for segment in [&mut system.ds, &mut system.es, &mut system.ss, &mut system.fs, &mut system.gs] {
-                segment.selector = entry.data_selector;
-            }
-            vcpu.set_system(&system)?;
-            let registers = vcpu.registers_mut();
-            (registers.rax, registers.rbx, registers.rsi) = (entry.rax, entry.rbx, entry.rsi);
-        }
         Ok(vcpu)
+    }
+
+    fn is_being_saved(&self) -> bool {
+        self.saving.wanted.load(Ordering::SeqCst)
+    }
+
+    /// The guest has written what it was waited for to write: all vCPUs stop.
+    fn start_saving(&self) {
+        self.saving.wanted.store(true, Ordering::SeqCst);
+        for cpu in (0..self.handles.len()).filter(|cpu| *cpu != smp::number()) {
+            HOST.interrupt(cpu);
+        }
+    }
+
+    /// Writes everything down; all vCPUs stand still.
+    fn write_down(&self) -> Result<End, String> {
+        let mut output = snapshot::Output::new(self.saving.room.clone())?;
+        let memory = self.memory.lock();
+        let machine = Description {
+            memory: memory.end(),
+            vcpus: self.handles.len() as u32,
+            common_cpu: self.common_cpu,
+            hz: self.clock.hz,
+            passed: self.clock.passed(self.saving.moment.load(Ordering::SeqCst)),
+        };
+        let vcpus = core::mem::take(&mut *self.saving.vcpus.lock()).into_values().collect::<Vec<_>>();
+        snapshot::write(&mut output, &machine, &vcpus, &self.board.lock().devices(), &memory)?;
+        Ok(End::Saved(output.written))
     }
 
     /// The guest is at its end; the first reason counts. All vCPUs stop.
@@ -225,6 +296,50 @@ impl Machine {
     }
 }
 
+/// Lets the first vCPU start.
+fn start(vcpu: &mut Vcpu, entry: &Entry) -> x86_vcpu::Result {
+    vcpu.start(StartState::Protected { entry: entry.address })?;
+    let mut system = vcpu.system()?;
+    system.cs.selector = entry.code_selector;
+    for segment in [&mut system.ds, &mut system.es, &mut system.ss, &mut system.fs, &mut system.gs] {
+        segment.selector = entry.data_selector;
+    }
+    vcpu.set_system(&system)?;
+    let registers = vcpu.registers_mut();
+    (registers.rax, registers.rbx, registers.rsi) = (entry.rax, entry.rbx, entry.rsi);
+    Ok(())
+}
+
+/// Lets a vCPU go on from where it was saved. The machine's clock goes on at `now`, and so does the vCPU's.
+fn go_on(vcpu: &mut Vcpu, saved: &SavedCpu, now: u64) -> Result<(), String> {
+    let failed = |error: Error| error.to_string();
+    let state = State::read_from(&saved.state).map_err(|error| error.to_string())?;
+    vcpu.restore(&state).map_err(failed)?;
+    vcpu.set_tsc_offset(state.time.tsc.wrapping_sub(now)).map_err(failed)?;
+    match snapshot::difference(&saved.cpuid, &snapshot::leaves(vcpu.cpuid())) {
+        Some(why) => Err(why),
+        None => Ok(()),
+    }
+}
+
+/// Whether a vCPU that goes on goes on waiting, and whether with interrupts off.
+fn waits(vcpu: &mut Vcpu, begin: Begin<'_>) -> Option<bool> {
+    let Begin::GoOn(_) = begin else { return None };
+    let state = vcpu.save().ok()?;
+    match state.events.activity {
+        Activity::Halted => Some(state.system.rflags.bits() & INTERRUPTS_ENABLED == 0),
+        Activity::WaitForStartUp => Some(true),
+        _ => None,
+    }
+}
+
+/// The bytes that pairs of digits stand for.
+fn from_hexadecimal(digits: &str) -> Result<Vec<u8>, String> {
+    let byte = |index| digits.get(index..index + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..digits.len()).step_by(2).map(byte).collect();
+    bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| "save_when= wants hexadecimal digits".into())
+}
+
 /// How a vCPU is made.
 fn configuration(number: usize, vcpus: usize) -> (VcpuConfig, ApicConfig) {
     let mut config = VcpuConfig::new(number as u32);
@@ -269,6 +384,42 @@ impl Runner<'_> {
         Ok(())
     }
 
+    /// Saves the vCPU, and the machine when all others are saved. Nothing comes of it when the vCPU is in the middle of an instruction: it
+    /// comes back when that is done.
+    fn save(&mut self) -> x86_vcpu::Result<Option<Option<End>>> {
+        let machine = self.machine;
+        let saving = &machine.saving;
+        match self.vcpu.save() {
+            Ok(_) => {}
+            Err(Error::BadState(_)) => {
+                self.vcpu.handle().request_exit();
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        let all = machine.handles.len();
+        let arrive = |count: &AtomicUsize| {
+            count.fetch_add(1, Ordering::SeqCst);
+            while count.load(Ordering::SeqCst) < all && !machine.has_ended() {
+                core::hint::spin_loop();
+            }
+        };
+        arrive(&saving.stopped);
+        // From here on no guest runs. The time is one for all.
+        let _ = saving.moment.compare_exchange(0, timestamp(), Ordering::SeqCst, Ordering::SeqCst);
+        let mut state = self.vcpu.save()?;
+        state.time.tsc = saving.moment.load(Ordering::SeqCst).wrapping_add(self.vcpu.tsc_offset());
+        let mut bytes = vec![0; state.encoded_len()];
+        state.write_to(&mut bytes)?;
+        let saved = SavedCpu { cpuid: snapshot::leaves(self.vcpu.cpuid()), state: bytes };
+        saving.vcpus.lock().insert(self.number, saved);
+        arrive(&saving.saved);
+        if self.number != 0 || machine.has_ended() {
+            return Ok(Some(None));
+        }
+        Ok(Some(Some(machine.write_down().unwrap_or_else(End::Failed))))
+    }
+
     /// Runs until the guest's end.
     fn run(&mut self) {
         let end = self.vcpu.bind().and_then(|()| self.run_bound());
@@ -310,8 +461,18 @@ impl Runner<'_> {
         let machine = self.machine;
         let mut left = timestamp();
         let mut last = VmExit::Interrupted;
+        if let Some(stopped) = self.waits.take()
+            && let Some(end) = self.wait(stopped)
+        {
+            return Ok(Some(end));
+        }
         loop {
             self.replace()?;
+            if machine.is_being_saved()
+                && let Some(end) = self.save()?
+            {
+                return Ok(end);
+            }
             let world = machine.stand_still_if_wanted();
             let (due, end) = self.advance(left);
             if end.is_some() || machine.has_ended() {
@@ -330,7 +491,14 @@ impl Runner<'_> {
                     let value = machine.board.lock().port_read(port, width, left);
                     vcpu.complete_read(value.into())?;
                 }
-                VmExit::IoWrite { port, width, data } => machine.board.lock().port_write(port, width, data, left),
+                VmExit::IoWrite { port, width, data } => {
+                    let mut board = machine.board.lock();
+                    board.port_write(port, width, data, left);
+                    if board.take_awaited() {
+                        drop(board);
+                        machine.start_saving();
+                    }
+                }
                 VmExit::MsrRead { msr } => {
                     machine.refuse(msr, None);
                     vcpu.reject()?;
@@ -407,6 +575,9 @@ impl Runner<'_> {
             let (due, end) = self.advance(now);
             if end.is_some() || machine.has_ended() {
                 break end;
+            }
+            if machine.is_being_saved() {
+                break None;
             }
             let pic = self.number == 0 && self.vcpu.accepts_pic() && machine.board.lock().pics.wants_attention();
             let timer = self.vcpu.timer_deadline().unwrap_or(u64::MAX);

@@ -76,6 +76,7 @@ pub fn boot(
             console: console.address(),
             stop: &stop,
             real_time: false,
+            saved: None,
             information: Some(information),
         }),
     };
