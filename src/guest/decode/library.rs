@@ -323,6 +323,8 @@ impl Decoded {
             (Verb::Vector(_), _) if matches!(opcode, [0x0f, 0x6e | 0x7e]) && prefixes.repeat().is_none() => {
                 self.size = operand.max(Width::Dword) as u8;
             }
+            // It lets 66 win over REX.W in PUSH and POP.
+            (Verb::Push | Verb::Pop, _) if operand == Width::Qword => self.size = operand as u8,
             // MOVSXD: it says that the register has 64 bits. Without REX.W it is a MOV.
             (Verb::MoveDoubleword, [Operand::General(register), ..]) => {
                 register.width = operand;

@@ -289,6 +289,14 @@ fn agrees_with_other_decoders_on_every_opcode() {
 }
 
 #[test]
+fn rex_w_wins_over_the_operand_size_prefix() {
+    // PUSH and POP of [RCX]: of 64 bits all the same.
+    for bytes in [[0x66, 0x48, 0xff, 0x31], [0x66, 0x48, 0x8f, 0x01]] {
+        assert!(compare(&bytes, CodeSize::Bits64), "{bytes:02x?}");
+    }
+}
+
+#[test]
 fn agrees_with_other_decoders_on_random_bytes() {
     let mut random = Random(0x00c0_ffee_1234_5671);
     for round in 0..150_000 {
