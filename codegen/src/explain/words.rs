@@ -1,10 +1,10 @@
 //! What the bits of a value mean, and what the bits of a type are.
 
-use crate::model::Spec;
+use crate::model::{Part, Spec};
 
 use super::number::both;
 use super::page::{Cell, Ink, Page};
-use super::types::{Content, Part, Shape, shape};
+use super::types::{Content, Shape, shape};
 use super::{Result, Unknown, find};
 
 /// The table of a type: its bits or its values.
@@ -23,7 +23,7 @@ pub(super) fn table(page: &mut Page, shape: &Shape) {
                 meaning.push_str(if bit.retired.is_some() { "; retired" } else { "" });
             }
             let ink = if part.reserved.is_some() { Ink::Faint } else { Ink::Name };
-            vec![part.place().into(), Cell::new(ink, part.head.name()), meaning.into()]
+            vec![part.bits.place().into(), Cell::new(ink, part.head.name()), meaning.into()]
         })),
         Content::Values(values, complete) => {
             page.rows(values.iter().map(|(number, head)| {
@@ -124,7 +124,7 @@ fn lines(
         let name = format!("{prefix}{}", part.head.name());
         let mut bits = part.bits;
         (bits.low, bits.high) = (bits.low + base, bits.high + base);
-        let place = super::types::place(bits);
+        let place = bits.place();
         if let (Some(reserved), Some(wanted)) = (part.reserved, part.wanted()) {
             if own != wanted {
                 let default1 = part.control.is_some_and(|(_, bit)| bit.default1);
@@ -202,7 +202,7 @@ pub(super) fn line(spec: &Spec, shape: &Shape, value: u64) -> String {
 fn briefly(spec: &Spec, part: &Part, value: u64) -> Option<String> {
     let (own, name) = (part.of(value), part.head.name());
     if let Some(wanted) = part.wanted() {
-        return (own != wanted).then(|| format!("reserved {} = {own:#x}", part.place()));
+        return (own != wanted).then(|| format!("reserved {} = {own:#x}", part.bits.place()));
     }
     if part.is_flag() {
         return (own != 0).then(|| name.to_owned());

@@ -133,7 +133,7 @@ impl Resolver<'_, '_> {
             return Err(Problem::new(field.range.clone(), "`reserved_clear` takes a field"));
         };
         let (place, bits) = self.bits_of_path(path)?;
-        let parts = bits.map(|bits| self.lookup.parts(&bits)).unwrap_or_default();
+        let parts = bits.map(|bits| self.lookup.spec.parts(bits)).unwrap_or_default();
         let ones = |value| {
             let bits = parts.iter().filter(|part| part.reserved == Some(value));
             bits.fold(0, |mask, part| mask | part.bits.mask())

@@ -1,9 +1,8 @@
 //! Names of an expression to what they mean.
 
 use crate::load::nearest;
-use crate::model::{Area, ControlWord, Field, Layout, Member, Vendor};
+use crate::model::{Area, ControlWord, Field, Layout, Member, Vendor, Word};
 
-use super::lookup::Bits;
 use super::resolve::{Resolver, Ty, Value};
 use super::syntax::Name;
 use super::typed::{EntryPart, Expr, Place, Register};
@@ -89,7 +88,7 @@ impl<'s> Resolver<'_, 's> {
 
     /// A whole value, or a bit or a range of it.
     fn part(&self, whole: Expr, width: u32, ty: Option<&'s str>, of: &Name, rest: &[Name]) -> Outcome<Value> {
-        let bits = ty.and_then(|ty| self.lookup.bits_of(ty));
+        let bits = ty.and_then(|ty| self.lookup.spec.word(ty));
         let name = match rest {
             [] => {
                 let of = ty.filter(|ty| self.lookup.enums.contains_key(ty)).map(str::to_owned);
@@ -103,7 +102,7 @@ impl<'s> Resolver<'_, 's> {
         let Some(bits) = bits else {
             return Err(Problem::new(name.range.clone(), format!("`{}` has no bits with names", of.text)));
         };
-        let parts = self.lookup.parts(&bits);
+        let parts = self.lookup.spec.parts(bits);
         let Some(part) = parts.iter().find(|part| part.head.name() == name.text) else {
             return Err(lacking(ty.unwrap_or_default(), name, parts.iter().map(|part| part.head.name())));
         };
@@ -236,7 +235,7 @@ impl<'s> Resolver<'_, 's> {
     }
 
     /// The bits of a field or member.
-    pub(super) fn bits_of_path(&self, path: &[Name]) -> Outcome<(Place, Option<Bits<'s>>)> {
+    pub(super) fn bits_of_path(&self, path: &[Name]) -> Outcome<(Place, Option<Word<'s>>)> {
         let (place, ty) = match path {
             [area, name] if matches!(area.text.as_str(), "save" | "control") => {
                 let member = self.member(area, name)?;
@@ -251,7 +250,7 @@ impl<'s> Resolver<'_, 's> {
                 return Err(Problem::new(range, "not a whole field"));
             }
         };
-        Ok((place, ty.and_then(|ty| self.lookup.bits_of(ty))))
+        Ok((place, ty.and_then(|ty| self.lookup.spec.word(ty))))
     }
 }
 

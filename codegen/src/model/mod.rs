@@ -11,6 +11,7 @@ mod row;
 mod source;
 mod types;
 mod vendor;
+mod words;
 
 use std::sync::OnceLock;
 
@@ -30,6 +31,9 @@ pub use row::{Cite, Confirmed, Excuse, Head, Manual};
 pub use source::{FileId, Sources, Span, Spanned};
 pub use types::{BitRange, CpuidPlace, CpuidRegister, Enum, EnumValue, Layout, LayoutField, Msr};
 pub use vendor::{Module, ModuleId, Vendor};
+#[cfg(feature = "cli")]
+pub(crate) use words::Part;
+pub(crate) use words::Word;
 
 /// All tables of a spec directory, each in the order of the files and of the rows in them.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,6 @@ use crate::model::{Area, BitRange, Manual, Phase, Spec, Vendor};
 use super::entry::Entry;
 use super::number::{both, hex};
 use super::page::{Cell, Ink};
-use super::types::place;
 pub(super) use exits::exit_of_intercept;
 pub(super) use vmcb::{location, size};
 pub(super) use vmcs::{allowed_to_be_1, control_bit_of, cpuid, group, width};
@@ -175,7 +174,7 @@ impl Facts {
 
     fn bits(&mut self, bits: BitRange, reserved: Option<u64>) {
         let label = if bits.high == bits.low { "bit" } else { "bits" };
-        self.add(label, format!("{}, mask {:#x}", place(bits), bits.mask()));
+        self.add(label, format!("{}, mask {:#x}", bits.place(), bits.mask()));
         self.add_if("reserved", reserved.map(|value| format!("must be {value}")));
     }
 
