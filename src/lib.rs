@@ -51,6 +51,8 @@ pub mod nested;
 mod observer;
 #[cfg(any(feature = "vmx", feature = "amd"))]
 mod percpu;
+#[cfg(test)]
+mod random;
 #[cfg(feature = "replay")]
 #[cfg_attr(not(any(feature = "vmx", feature = "amd")), allow(dead_code, reason = "used by the vendors"))]
 pub mod replay;

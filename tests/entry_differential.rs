@@ -4,10 +4,15 @@
 //! States are random, from a fixed seed, of values that the tables make interesting: bits that rules look at, numbers that
 //! they compare with and their neighbours, single bits, boundaries. `ENTRY_STATES=n` tries more of them.
 
+#[path = "../src/random.rs"]
+#[allow(dead_code, reason = "the library's unit tests use the rest")]
+mod random;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::env;
 
+use random::Random;
 use x86_vcpu::entry::{EntryCapabilities, EntryCheck, EntryState};
 use x86_vcpu::spec;
 use x86_vcpu_codegen::Spec;
@@ -43,24 +48,14 @@ struct Taste {
     numbers: BTreeSet<u64>,
 }
 
-struct Random(u64);
+/// A number below this one, which may be 0.
+fn below(random: &mut Random, length: usize) -> usize {
+    random.below(length.max(1) as u64) as usize
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    fn of<'t>(&mut self, set: &'t BTreeSet<u64>) -> Option<&'t u64> {
-        if set.is_empty() { None } else { set.iter().nth(self.below(set.len())) }
-    }
+/// One of a set, if it has any.
+fn one_of<'t>(random: &mut Random, set: &'t BTreeSet<u64>) -> Option<&'t u64> {
+    if set.is_empty() { None } else { set.iter().nth(below(random, set.len())) }
 }
 
 /// A state that makes up values when they are asked for, and remembers them.
@@ -93,10 +88,9 @@ impl Made<'_> {
         };
         Some(match random.below(16) {
             0..5 => some_bits(random, 2),
-            5..8 => {
-                (0..3).fold(some_bits(random, 4), |value, _| value | random.of(&taste.numbers).copied().unwrap_or(0))
-            }
-            8..11 => random.of(&taste.numbers).copied().unwrap_or(0),
+            5..8 => (0..3)
+                .fold(some_bits(random, 4), |value, _| value | one_of(random, &taste.numbers).copied().unwrap_or(0)),
+            8..11 => one_of(random, &taste.numbers).copied().unwrap_or(0),
             11 => 0,
             12 => 1_u64 << random.below(64),
             13 => u64::MAX >> random.below(64),
@@ -421,7 +415,7 @@ impl<'r> Bench<'r> {
             let state = self.state(random.next(), 0);
             let mut values = best.1.clone();
             for _ in 0..1 + random.below(3) {
-                let Some(key) = keys.get(random.below(keys.len().max(1))) else { break };
+                let Some(key) = keys.get(below(&mut random, keys.len())) else { break };
                 match values.get_mut(key) {
                     Some(Some(value)) if random.below(2) == 0 => {
                         *value = nudged(*value, &self.taste(*key), &mut random)
@@ -444,8 +438,8 @@ impl<'r> Bench<'r> {
 
 /// A value with some bits turned over, or with some from a number that is interesting.
 fn nudged(value: u64, taste: &Taste, random: &mut Random) -> u64 {
-    let bits = taste.bits.iter().nth(random.below(taste.bits.len().max(1))).map_or(0, |bit| 1 << bit);
-    match (random.of(&taste.numbers), random.below(3)) {
+    let bits = taste.bits.iter().nth(below(random, taste.bits.len())).map_or(0, |bit| 1 << bit);
+    match (one_of(random, &taste.numbers), random.below(3)) {
         (Some(number), 0) => value | number,
         (Some(number), 1) => value & !(0xff << number.trailing_zeros().min(63)) | number,
         _ => value ^ bits,

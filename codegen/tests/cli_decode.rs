@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::random::Random;
 use common::{Scratch, copy, manifest, transcript};
 use x86_vcpu_codegen::Spec;
 use x86_vcpu_codegen::explain::{Explainer, SvmExit, VmxExit};
@@ -19,18 +20,6 @@ fn values_are_decoded_by_the_librarys_tables() {
     let spec = manifest("../spec");
     if spec.exists() {
         transcript::check_some("decode_spec.txt", &spec);
-    }
-}
-
-/// Numbers that repeat: the generator of George Marsaglia's xorshift family.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
     }
 }
 

@@ -5,6 +5,7 @@ mod common;
 
 use std::fs;
 
+use common::random::Random;
 use common::{manifest, transcript};
 use x86_vcpu_codegen::Spec;
 use x86_vcpu_codegen::doctor::{self, Capabilities, Dump, Log, Source};
@@ -318,13 +319,8 @@ fn capabilities_judge_more() {
 #[test]
 fn no_log_makes_it_panic() {
     let Some(spec) = spec() else { return };
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        usize::try_from(random % u64::try_from(below).unwrap()).unwrap()
-    };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut next = |below| random.below(below);
     for name in
         ["kvm-5.8-vmx.log", "kvm-6.9-svm.log", "xen-4.2-vmx.log", "xen-4.17-svm.log", "own-svm.txt", "plain.txt"]
     {

@@ -5,19 +5,7 @@ extern crate std;
 use std::string::{String, ToString};
 
 use super::*;
-
-/// Fields with their values; nothing else is known.
-struct Known(&'static [(u32, u64)]);
-
-impl EntryState for Known {
-    fn field(&self, number: u32, _bytes: u32) -> Option<u64> {
-        self.0.iter().find(|(field, _)| *field == number).map(|(_, value)| *value)
-    }
-
-    fn memory(&self, _address: u64, _bytes: u32) -> Option<u64> {
-        None
-    }
-}
+use crate::entry::mock::Known;
 
 /// A CPU with one register and one leaf.
 struct Cpu;

@@ -32,6 +32,8 @@
 
 mod check;
 mod context;
+#[cfg(test)]
+pub(crate) mod mock;
 mod violation;
 mod violations;
 

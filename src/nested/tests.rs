@@ -3,6 +3,7 @@ extern crate std;
 use std::{collections::BTreeMap, vec::Vec};
 
 use super::{mock::MockFrames, *};
+use crate::random::Random;
 
 type Table = NestedTable<MockFrames>;
 
@@ -419,13 +420,8 @@ fn what_the_cpu_does_not_accept_is_found() {
 /// Random calls against a map from page to page.
 #[test]
 fn agrees_with_a_model() {
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut next = |below: u64| random.below(below);
     let rights = [Permissions::READ, Permissions::READ_WRITE, Permissions::READ_EXECUTE, Permissions::ALL];
     let types = [MemoryType::WriteBack, MemoryType::WriteThrough, MemoryType::Uncacheable];
     for round in 0..60 {

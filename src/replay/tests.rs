@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::log::{Header, LogError, LogReader, LogWriter, MEMORY_BYTES, Record, Sink, VERSION};
+use crate::random::Random;
 use crate::{Event, StartState, SystemRegisters, spec::x86::registers::ExceptionVector};
 
 impl Sink for Vec<u8> {
@@ -135,13 +136,8 @@ fn damaged_logs_give_errors_only() {
         assert!(read(&damaged).is_err(), "bit {bit}");
     }
     // Random ones, from a fixed seed: whatever is read is an error or records, and ends.
-    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut numbers = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = move || numbers.next();
     let mut whole = 0;
     for _ in 0..20_000 {
         let mut damaged = bytes.clone();

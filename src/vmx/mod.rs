@@ -13,6 +13,8 @@ mod instructions;
 mod io_bitmaps;
 mod loaded;
 mod local_apic;
+#[cfg(test)]
+mod mock;
 mod nested;
 mod observed;
 pub mod payload;

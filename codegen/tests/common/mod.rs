@@ -1,6 +1,7 @@
 //! Scratch directories with a spec in them.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub mod random;
 #[cfg(feature = "cli")]
 pub mod transcript;
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::common::random::Random;
+
 /// Values at the edges, and what is special in TOML or in Rust.
 const SPECIAL: &[&str] = &[
     "-1",
@@ -67,26 +69,17 @@ const SPECIAL: &[&str] = &[
 
 type Corpus = [(PathBuf, Vec<u8>)];
 
-/// A source of numbers, SplitMix64, and what is done with them.
-pub struct Mutator(u64);
+/// A source of numbers, and what is done with them.
+pub struct Mutator(Random);
 
 impl Mutator {
     /// Another one for each seed and run.
     pub fn new(seed: u64, run: u64) -> Self {
-        let mut first = Mutator(seed);
-        Mutator(first.next() ^ run.wrapping_mul(0xd129_0ddb_1f2c_7e55))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Mutator(Random(Random(seed).next() ^ run.wrapping_mul(0xd129_0ddb_1f2c_7e55)))
     }
 
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap()
+        self.0.below(end)
     }
 
     fn pick<'t, T>(&mut self, all: &'t [T]) -> &'t T {
@@ -107,7 +100,7 @@ impl Mutator {
     fn once(&mut self, mut text: Vec<u8>, corpus: &Corpus) -> Vec<u8> {
         match self.below(12) {
             0 => {
-                let (at, byte) = (self.below(text.len()), self.next().to_le_bytes()[0]);
+                let (at, byte) = (self.below(text.len()), self.0.next().to_le_bytes()[0]);
                 if let Some(old) = text.get_mut(at) {
                     *old = byte;
                 }

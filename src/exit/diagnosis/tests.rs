@@ -5,23 +5,13 @@ extern crate std;
 use std::vec::Vec;
 
 use super::*;
-use crate::spec::intel::{
-    entry_checks::CHECKS,
-    vmcs::{CR3_TARGET_COUNT, HOST_TR_SELECTOR},
+use crate::{
+    entry::mock::Known,
+    spec::intel::{
+        entry_checks::CHECKS,
+        vmcs::{CR3_TARGET_COUNT, HOST_TR_SELECTOR},
+    },
 };
-
-/// Fields with their values; nothing else is known.
-struct Known(&'static [(u32, u64)]);
-
-impl EntryState for Known {
-    fn field(&self, number: u32, _bytes: u32) -> Option<u64> {
-        self.0.iter().find(|(field, _)| *field == number).map(|(_, value)| *value)
-    }
-
-    fn memory(&self, _address: u64, _bytes: u32) -> Option<u64> {
-        None
-    }
-}
 
 struct Zero;
 

@@ -10,6 +10,7 @@ use crate::{
     Width,
     guest::tsc::{RatioFormat, Tsc},
     nested::mock::MockFrames,
+    random::Random,
     spec::x86::apic::ApicRegister,
 };
 
@@ -33,23 +34,6 @@ fn write(apic: &mut Apic, register: ApicRegister, value: u32) -> super::Effect {
 
 fn read(apic: &mut Apic, register: ApicRegister) -> u32 {
     apic.read_page(register.0, Width::Dword, at(0)) as u32
-}
-
-/// A random number generator that every test seeds for itself.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        // xorshift64*, of which the upper half is good enough.
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
 }
 
 #[test]

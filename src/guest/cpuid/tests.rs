@@ -1,6 +1,7 @@
 use std::{collections::BTreeSet, format};
 
 use super::*;
+use crate::random::Random;
 use crate::spec::x86::{
     cpuid::{Cpuid4Eax, TopologyLevelType},
     registers::{Cpuid1Edx, Cpuid7Ebx, Cpuid80000001Ecx},
@@ -248,13 +249,8 @@ fn shows_features_of_the_host_and_of_the_lists_alone() {
         policy.fill(&CpuidConfig::new(0, ALL), &mut { found }).expect("fits");
         words(policy.lookup(leaf, subleaf))
     };
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as u32
-    };
+    let mut numbers = Random(0x9e37_79b9_7f4a_7c15);
+    let mut next = move || numbers.next() as u32;
     for (leaf, subleaf) in LEAVES {
         let ones = CpuidEntry { eax: u32::MAX, ebx: u32::MAX, ecx: u32::MAX, edx: u32::MAX };
         let (listed, emulated) = (answers(leaf, subleaf, ones), answers(leaf, subleaf, CpuidEntry::ZERO));

@@ -10,10 +10,10 @@ use super::*;
 use crate::{
     exit::Width,
     guest::{
-        memory::test_guest::Random,
         registers::RegisterIndex,
         segmentation::{AddressSize, CodeSize, SegmentRegister},
     },
+    random::Random,
 };
 
 const CODES: [CodeSize; 3] = [CodeSize::Bits16, CodeSize::Bits32, CodeSize::Bits64];
@@ -411,13 +411,10 @@ fn skips_what_the_intercept_names() {
     for byte in 0..=255_u8 {
         for second in 0..=255_u8 {
             for code in CODES {
-                let opcode: &[u8] = match random.below(3) {
-                    _ if !matches!(byte, 0 | 1) => &[byte, second],
-                    0 => &[0x0f, byte, second],
-                    1 => &[0x0f, 0x01, second],
-                    _ => &[0x0f, second],
-                };
-                for _ in 0..3 {
+                let all: [&[u8]; 3] = [&[0x0f, byte, second], &[0x0f, 0x01, second], &[0x0f, second]];
+                let one: [&[u8]; 1] = [&[byte, second]];
+                let opcodes = if matches!(byte, 0 | 1) { &all[..] } else { &one };
+                for opcode in opcodes.iter().flat_map(|opcode| [opcode; 3]) {
                     let bytes = random_instruction(&mut random, opcode);
                     let theirs = Iced::new(bitness(code), &bytes, DecoderOptions::MPX).decode();
                     for (index, (expected, mnemonics)) in ALL.iter().enumerate() {

@@ -11,6 +11,7 @@
 use std::{collections::BTreeSet, env, vec::Vec};
 
 use super::{Event, Events, InterruptQueue, InterruptSource, Readiness};
+use crate::random::Random;
 use crate::spec::{intel::structures::InterruptionType, x86::registers::ExceptionVector};
 
 /// What a processor can be delivering.
@@ -180,25 +181,10 @@ fn delivery(event: &Event) -> Delivery {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 11
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
-
-    fn vector(&mut self) -> u8 {
-        // Few, so that they meet; the lowest, the highest, and neighbours of one class.
-        const VECTORS: [u8; 8] = [8, 0x20, 0x31, 0x32, 0x3f, 0x40, 0xe0, 0xff];
-        VECTORS[self.below(8) as usize]
-    }
+/// A vector: few, so that they meet; the lowest, the highest, and neighbours of one class.
+fn any_vector(random: &mut Random) -> u8 {
+    const VECTORS: [u8; 8] = [8, 0x20, 0x31, 0x32, 0x3f, 0x40, 0xe0, 0xff];
+    VECTORS[random.below(8) as usize]
 }
 
 /// The vCPU beside the processor.
@@ -229,7 +215,7 @@ impl Pair {
                 model.nmi_latched = true;
             }
             3..6 => {
-                let vector = random.vector();
+                let vector = any_vector(random);
                 queue.request(vector);
                 events.wake();
                 model.asked.insert(vector);
@@ -337,7 +323,7 @@ impl Pair {
             assert_eq!(event.error_code.is_some(), has_code, "{log:?} {event:?}");
         }
         if plan.tell_vmm && random.below(2) == 0 {
-            let vector = random.vector();
+            let vector = any_vector(random);
             events.deliver_acknowledged(vector);
             model.accepted = Some(vector);
         }

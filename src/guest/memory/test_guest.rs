@@ -104,23 +104,3 @@ impl TestGuest {
         self.set_u64(table + (linear >> 12 & 0x1ff) * 8, gpa | bits);
     }
 }
-
-/// Numbers that repeat from run to run.
-pub(crate) struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 16) % end
-    }
-
-    pub fn flip(&mut self) -> bool {
-        self.next() >> 63 != 0
-    }
-}

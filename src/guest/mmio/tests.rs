@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, vec, vec::Vec};
 use super::{operands::operand_offset, *};
 use crate::{
     guest::{
-        memory::test_guest::{KINDS, Random, TestGuest},
+        memory::test_guest::{KINDS, TestGuest},
         registers::SystemRegisters,
         segmentation::CodeSize,
         walk::PageFault,
     },
     nested::mock::MockFrames,
+    random::Random,
     spec::x86::registers::{Cr0, Cr4, Efer, ExceptionVector},
 };
 

@@ -7,6 +7,7 @@ use std::{format, string::String, vec, vec::Vec};
 use super::*;
 use crate::{
     Event,
+    random::Random,
     spec::x86::{
         msrs::IA32_PAT_RESET,
         registers::{Cr0, Dr6, Dr7, ExceptionVector, Rflags, Xcr0},
@@ -133,13 +134,8 @@ fn each_kind_of_damage_has_its_error() {
 
 #[test]
 fn random_bytes_are_no_state() {
-    let mut seed = 0x0123_4567_89ab_cdefu64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut numbers = Random(0x0123_4567_89ab_cdef);
+    let mut random = move || numbers.next();
     let good = written(&sample());
     let mut read = 0;
     for round in 0..6_000 {

@@ -2,9 +2,10 @@ use super::*;
 use crate::{
     guest::memory::{
         MemoryFaultReason,
-        test_guest::{KINDS, RAM, Random, TestGuest},
+        test_guest::{KINDS, RAM, TestGuest},
     },
     nested::PageSize,
+    random::Random,
 };
 
 const SUPERVISOR: Privilege = Privilege { user: false, alignment_check: false };

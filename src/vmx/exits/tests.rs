@@ -7,6 +7,7 @@ use crate::{
     RegisterIndex, StartState, SystemRegisters, UnknownMsr, VcpuConfig,
     guest::registers::GuestRegisters,
     nested::mock::MockFrames,
+    random::Random,
     spec::{
         intel::{
             controls::{EntryControls, SecondaryControls},
@@ -19,23 +20,11 @@ use crate::{
             registers::Cr4,
         },
     },
-    vmx::{Backend, Capabilities, MapBackend},
+    vmx::{
+        Backend, Capabilities, MapBackend,
+        mock::{Vcpu, capabilities, vcpu},
+    },
 };
-
-type Vcpu = VmxVcpu<MockFrames>;
-
-fn capabilities() -> &'static Capabilities {
-    std::boxed::Box::leak(std::boxed::Box::new(Capabilities::with_everything()))
-}
-
-/// A vCPU with its fields as after reset.
-fn vcpu() -> (Vcpu, Vmcs<'static>) {
-    let capabilities = capabilities();
-    let mut vcpu = Vcpu::with_capabilities(VcpuConfig::new(0), capabilities).expect("frames");
-    let vmcs = Vmcs::with_backend(MapBackend::new(), &capabilities.allowed);
-    vcpu.write_initial_state(&vmcs, 1).expect("a map takes everything");
-    (vcpu, vmcs)
-}
 
 fn put<T: crate::spec::FieldValue, A: Copy, C: Copy>(vmcs: &Vmcs<'_>, field: crate::spec::Field<T, A, C>, value: u64) {
     vmcs.backend().put(field.encoding(), value);
@@ -61,13 +50,8 @@ fn in_long_mode(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>) {
 fn everything_that_a_cpu_may_report_has_an_answer() {
     // What a CPU reports is not random, but nothing that it reports may lead to a panic.
     let (mut vcpu, vmcs) = vcpu();
-    let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
+    let mut numbers = Random(0x9e37_79b9_7f4a_7c15);
+    let mut random = move || numbers.next();
     for round in 0..200_000u32 {
         let reason = if round % 4 == 0 { random() as u32 } else { (random() % 90) as u32 };
         for field in [EXIT_QUALIFICATION, GUEST_LINEAR_ADDRESS] {

@@ -4,26 +4,15 @@ extern crate std;
 
 use super::*;
 use crate::{
-    ApicConfig, Event, StartState, VcpuConfig,
+    ApicConfig, Event, StartState,
     guest::snapshot::Activity,
-    nested::mock::MockFrames,
+    random::Random,
     spec::x86::registers::{Cr4, Efer, Xcr0},
-    vmx::{Capabilities, MapBackend, loaded::Vmcs},
+    vmx::{
+        loaded::Vmcs,
+        mock::{Vcpu, vcpu},
+    },
 };
-
-type Vcpu = VmxVcpu<MockFrames>;
-
-fn capabilities() -> &'static Capabilities {
-    std::boxed::Box::leak(std::boxed::Box::new(Capabilities::with_everything()))
-}
-
-fn vcpu() -> (Vcpu, Vmcs<'static>) {
-    let capabilities = capabilities();
-    let mut vcpu = Vcpu::with_capabilities(VcpuConfig::new(0), capabilities).expect("frames");
-    let vmcs = Vmcs::with_backend(MapBackend::new(), &capabilities.allowed);
-    vcpu.write_initial_state(&vmcs, 1).expect("a map takes everything");
-    (vcpu, vmcs)
-}
 
 /// Without what moves on by itself.
 fn saved(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>) -> State {
@@ -237,13 +226,8 @@ fn segments_of_another_cpu_become_what_an_entry_takes() {
 fn whatever_is_restored_without_an_error_does_not_panic() {
     let mut bytes = [0; crate::guest::snapshot::MAX_ENCODED];
     let length = busy().write_to(&mut bytes).expect("room");
-    let mut seed = 0x1357_9bdf_2468_ace0u64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
+    let mut numbers = Random(0x1357_9bdf_2468_ace0);
+    let mut random = move || numbers.next();
     let mut taken = 0;
     for _ in 0..3_000 {
         let mut damaged = bytes;
