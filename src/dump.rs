@@ -5,7 +5,7 @@ use core::fmt;
 #[cfg(feature = "amd")]
 use crate::spec::amd;
 #[cfg(feature = "vmx")]
-use crate::spec::intel;
+use crate::{entry::ENTRY, spec::intel};
 use crate::{
     entry::{EntryCapabilities, EntryState},
     spec::{Meaning, Msr, x86::cpuid::CpuidLeaf},
@@ -15,6 +15,9 @@ use crate::{
 const PLACES: usize = 256;
 /// More than there are capability MSRs.
 const MSRS: usize = 32;
+
+/// As many entries of the MSR area that a VM entry loads are kept.
+const ENTRIES: usize = 8;
 
 /// The leaves and subleaves of CPUID that say something about what a VM entry accepts.
 const LEAVES: [(CpuidLeaf, u32); 14] = [
@@ -46,6 +49,9 @@ const LEAVES: [(CpuidLeaf, u32); 14] = [
 /// cpuid.0x80000008.0x0 = 0x3027 0x0 0x0 0x0
 /// ```
 ///
+/// Of a VM-entry MSR-load area that a VMM has given, the first eight entries are in it: `VM_ENTRY_MSR_LOAD[0] = 0x175 0x1000`
+/// is the register, with the reserved bits above it, and its value.
+///
 /// It is itself something of which the rules of a VM entry can be asked:
 /// [`intel::entry_checks::check`](crate::spec::intel::entry_checks::check).
 #[derive(Clone)]
@@ -55,6 +61,8 @@ pub struct Dump {
     values: [u64; PLACES],
     msrs: [Option<u64>; MSRS],
     leaves: [[u32; 4]; LEAVES.len()],
+    /// The first entries of the VM-entry MSR-load area: the lower eight bytes and the upper ones.
+    area: [Option<[u64; 2]>; ENTRIES],
 }
 
 /// What a vendor has.
@@ -144,7 +152,7 @@ impl Dump {
     /// What is known now.
     pub(crate) fn new(tables: &'static Tables, state: &dyn EntryState, capabilities: &dyn EntryCapabilities) -> Self {
         let mut dump =
-            Self { tables, present: [0; _], values: [0; _], msrs: [None; _], leaves: [[0; 4]; LEAVES.len()] };
+            Self { tables, present: [0; _], values: [0; _], msrs: [None; _], leaves: [[0; 4]; _], area: [None; _] };
         for (index, value) in dump.values.iter_mut().enumerate() {
             let Some(place) = (tables.place)(index) else { break };
             if let Some(now) = state.field(place.number, place.bytes)
@@ -161,6 +169,27 @@ impl Dump {
             *registers = capabilities.cpuid(leaf.0, subleaf).unwrap_or_default();
         }
         dump
+    }
+
+    /// Adds the first entries of the VM-entry MSR-load area, as far as its memory is known.
+    #[cfg(feature = "vmx")]
+    pub(crate) fn with_area(mut self, memory: &dyn EntryState) -> Self {
+        let mut area = self.area;
+        for (index, entry) in (0..).zip(&mut area) {
+            let word = |offset| memory.memory(self.entry_address(index)?.checked_add(offset)?, 8);
+            *entry = word(0).zip(word(8)).map(|(register, value)| [register, value]);
+        }
+        self.area = area;
+        self
+    }
+
+    /// Where an entry of that area is, if it has so many.
+    #[cfg(feature = "vmx")]
+    fn entry_address(&self, index: u64) -> Option<u64> {
+        let field = |number, bytes| EntryState::field(self, number, bytes);
+        let count = field(intel::vmcs::VM_ENTRY_MSR_LOAD_COUNT.encoding(), 4)?;
+        let start = field(intel::vmcs::VM_ENTRY_MSR_LOAD_ADDRESS.encoding(), 8)?;
+        if index < count { start.checked_add(index.checked_mul(ENTRY)?) } else { None }
     }
 
     fn value(&self, index: usize) -> Option<u64> {
@@ -198,6 +227,11 @@ impl fmt::Display for Dump {
             place.meaning.write(value, f)?;
             writeln!(f)?;
         }
+        for (index, entry) in self.area.iter().enumerate() {
+            if let Some([register, value]) = entry {
+                writeln!(f, "VM_ENTRY_MSR_LOAD[{index}] = {register:#x} {value:#x}")?;
+            }
+        }
         for (value, (name, _)) in self.msrs.iter().zip(self.tables.msrs) {
             if let Some(value) = value {
                 writeln!(f, "msr.{name} = {value:#x}")?;
@@ -223,6 +257,21 @@ impl EntryState for Dump {
         self.places().find(|(place, _)| same(place)).map(|(_, value)| value)
     }
 
+    #[cfg(feature = "vmx")]
+    fn memory(&self, address: u64, bytes: u32) -> Option<u64> {
+        (0..).zip(&self.area).find_map(|(index, entry)| {
+            let [register, value] = (*entry)?;
+            match (address.checked_sub(self.entry_address(index)?)?, bytes) {
+                (0, 4) => Some(register & u64::from(u32::MAX)),
+                (4, 4) => Some(register >> 32),
+                (0, 8) => Some(register),
+                (8, 8) => Some(value),
+                _ => None,
+            }
+        })
+    }
+
+    #[cfg(not(feature = "vmx"))]
     fn memory(&self, _address: u64, _bytes: u32) -> Option<u64> {
         None
     }

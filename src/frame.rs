@@ -61,6 +61,20 @@ unsafe impl FrameSource for HostFrames {
     }
 }
 
+/// So many bytes, 8 at most, lowest first. Hardware may write them meanwhile.
+///
+/// # Safety
+/// They are readable.
+#[cfg_attr(not(feature = "vmx"), allow(dead_code, reason = "used by the other vendor"))]
+pub(crate) unsafe fn read_bytes(place: *const u8, bytes: u32) -> u64 {
+    let mut value = [0; 8];
+    for (offset, byte) in value.iter_mut().enumerate().take(bytes as usize) {
+        // SAFETY: the caller's promise.
+        *byte = unsafe { place.add(offset).read_volatile() };
+    }
+    u64::from_le_bytes(value)
+}
+
 /// A frame of physical memory that is given back when it is dropped.
 pub struct PhysFrame<S: FrameSource = HostFrames> {
     paddr: PhysAddr,
@@ -140,12 +154,8 @@ impl<S: FrameSource> PhysFrame<S> {
         if start > PAGE_SIZE_4K - bytes {
             return None;
         }
-        let mut value = [0; 8];
-        for (offset, byte) in value.iter_mut().enumerate().take(bytes) {
-            // SAFETY: inside the frame, which is readable as long as this value lives. Hardware may write it meanwhile.
-            *byte = unsafe { self.virt.as_ptr().add(start + offset).read_volatile() };
-        }
-        Some(u64::from_le_bytes(value))
+        // SAFETY: inside the frame, which is readable as long as this value lives.
+        Some(unsafe { read_bytes(self.virt.as_ptr().add(start), bytes as u32) })
     }
 
     /// Fills it with one byte.

@@ -353,7 +353,7 @@ impl<S: FrameSource> Vcpu<S> {
     }
 
     /// Everything that is in the VMCS or VMCB, and what the CPU can do: to be printed, compared with a later one, and read by
-    /// `cargo spec doctor`. It has 2 KiB.
+    /// `cargo spec doctor`. It has 3 KiB.
     ///
     /// # Errors
     /// As [`system`](Self::system).

@@ -68,6 +68,23 @@ fn one_line_is_unknown() {
     }
 }
 
+/// The registers that an entry loads are read wherever they are printed, and what loads or stores others is left alone.
+#[test]
+fn entries_of_the_msr_area() {
+    let Some(spec) = spec() else { return };
+    let area = |text: &str| {
+        let dump = one(doctor::read(&spec, text, None));
+        assert!(dump.problems.is_empty() && dump.unknown.len() <= 1, "{dump:?}");
+        dump.msrs.iter().map(|(place, msr)| (*place, msr.register, msr.value)).collect::<Vec<_>>()
+    };
+    let kvm = [(0, 0xc000_0102, 0x7f0a_3b7f_e700), (1, 0x838, 0x1_0000), (2, 0x277, 0x0007_0406_0007_0406)];
+    assert_eq!(area(&log("kvm-6.18-msrs.log")), kvm);
+    assert_eq!(area(&log("own-icelake-msrs.log")), [(0, 0x175, 0x1000), (1, 0x802, 0)]);
+    assert_eq!(area("VM_ENTRY_MSR_LOAD[3] = 0x175 0x1\n"), [(3, 0x175, 1)]);
+    let twice = one(doctor::read(&spec, "VM_ENTRY_MSR_LOAD[0] = 1 2\nVM_ENTRY_MSR_LOAD[0] = 1 3\n", None));
+    assert_eq!(twice.problems[0].text, "entry 0 of the MSR area is not that of line 1: the first one counts");
+}
+
 /// Wherever a log is cut off, nothing is said of the state that is not true of the whole.
 #[test]
 fn a_part_of_a_dump_does_not_make_more_rules_broken() {

@@ -78,3 +78,32 @@ fn rules_can_be_asked_of_it() {
     assert_eq!(dump.cpuid(CpuidLeaf::ADDRESS_SIZES.0, 0), Some([0x3027, 0, 0xf, 0]));
     assert_eq!(intel::entry_checks::check(&dump, &dump).count(), intel::entry_checks::check(&OLD, &dump).count());
 }
+
+/// The registers that the entry loads: two, and what lies behind them in memory.
+struct Area;
+
+impl EntryState for Area {
+    fn field(&self, number: u32, _bytes: u32) -> Option<u64> {
+        match number {
+            _ if number == intel::vmcs::VM_ENTRY_MSR_LOAD_COUNT.encoding() => Some(2),
+            _ if number == intel::vmcs::VM_ENTRY_MSR_LOAD_ADDRESS.encoding() => Some(0x1000),
+            _ => None,
+        }
+    }
+
+    fn memory(&self, address: u64, bytes: u32) -> Option<u64> {
+        let words = [0x175, 0x1000, 0x7_0000_0808, 9, 0x1234, 5];
+        (bytes == 8).then(|| words.get(usize::try_from(address - 0x1000).ok()? / 8).copied())?
+    }
+}
+
+#[test]
+fn entries_of_the_msr_area_are_printed_and_judged() {
+    let dump = Dump::new(&VMX, &Area, &Cpu).with_area(&Area);
+    let text = std::format!("{dump}");
+    let lines: std::vec::Vec<_> = text.lines().filter(|line| line.starts_with("VM_ENTRY_MSR_LOAD[")).collect();
+    assert_eq!(lines, ["VM_ENTRY_MSR_LOAD[0] = 0x175 0x1000", "VM_ENTRY_MSR_LOAD[1] = 0x700000808 0x9"]);
+    let broken: std::vec::Vec<_> =
+        intel::entry_checks::check(&dump, &dump).filter_map(|one| Some((one.check.name(), one.entry?))).collect();
+    assert_eq!(broken, [("MSR_LOAD_RESERVED", 1), ("MSR_LOAD_X2APIC", 1)]);
+}

@@ -99,7 +99,10 @@ pub struct EntryCheck {
 }
 
 /// As many entries of an MSR area are looked at.
-pub(super) const ENTRIES: u64 = 512;
+pub(crate) const ENTRIES: u64 = 512;
+
+/// As many bytes has each.
+pub(crate) const ENTRY: u64 = 16;
 
 impl EntryCheck {
     /// Its name, unique among those of its vendor.
@@ -221,7 +224,7 @@ impl EntryCheck {
     fn entry(&self, state: &dyn EntryState, index: u32) -> Option<u64> {
         let (_, address) = self.entries?;
         let address = address.of(state)?;
-        Some(address.wrapping_add(u64::from(index) << 4))
+        Some(address.wrapping_add(u64::from(index).wrapping_mul(ENTRY)))
     }
 }
 

@@ -40,6 +40,8 @@ mod violations;
 #[cfg(test)]
 mod tests;
 
+#[cfg_attr(not(feature = "vmx"), allow(unused_imports, reason = "VMX alone has MSR areas"))]
+pub(crate) use check::{ENTRIES, ENTRY};
 pub use check::{EntryCheck, EntryField, EntryPhase, EntrySeverity};
 #[allow(unused_imports, reason = "only rules of the tables use it, and a spec may do without")]
 pub(crate) use context::{Context, canonical, shift_left, shift_right};

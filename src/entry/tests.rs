@@ -131,7 +131,7 @@ fn each_entry_of_an_area_is_judged() {
         [(Some(1), Some(0xac)), (Some(3), Some(0xae))]
     );
     assert_eq!(found[1].qualification(), 4, "counted from 1");
-    assert!(format!("{}", found[0]).starts_with("AREA_ADDRESS = 0x1000, entry 1 (0xac): "), "{}", found[0]);
+    assert!(format!("{}", found[0]).starts_with("AREA_ADDRESS = 0x1000, entry 2 (0xac): "), "{}", found[0]);
     assert_eq!(ENTRIES.holds(&state, &state), Some(false));
     assert_eq!(shown(&area(1)), [""; 0]);
     assert_eq!(ENTRIES.holds(&area(1), &state), Some(true));

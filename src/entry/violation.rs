@@ -6,6 +6,8 @@ use super::EntryCheck;
 
 /// A rule that a state breaks.
 ///
+/// Of an MSR area the entry is printed as the exit qualification counts it: the first is 1.
+///
 /// `{}` prints a line: the field and its value, what the rule is, where it is from, how to mend it. `{:#}` prints a
 /// paragraph with the rule itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +36,7 @@ impl Violation {
             write!(f, " = {value:#x}")?;
         }
         if let Some(entry) = self.entry {
-            write!(f, ", entry {entry}")?;
+            write!(f, ", entry {}", u64::from(entry).wrapping_add(1))?;
         }
         if let Some(shown) = self.shown {
             write!(f, " ({shown:#x})")?;

@@ -2,8 +2,14 @@
 
 use super::EntryFailure;
 use crate::{
-    entry::{EntryCapabilities, EntryCheck, EntryPhase, EntrySeverity, EntryState, Violation, Violations},
-    spec::intel::exits::{ExitReason, ExitReasonWord, InstructionError},
+    entry::{ENTRY, EntryCapabilities, EntryCheck, EntryPhase, EntrySeverity, EntryState, Violation, Violations},
+    spec::{
+        Msr,
+        intel::{
+            exits::{ExitReason, ExitReasonWord, InstructionError},
+            vmcs::{VM_ENTRY_MSR_LOAD_ADDRESS, VM_ENTRY_MSR_LOAD_COUNT},
+        },
+    },
 };
 
 /// As many broken rules the log is told of.
@@ -62,17 +68,44 @@ impl EntryFailure {
         state: &dyn EntryState,
         capabilities: &dyn EntryCapabilities,
     ) -> Option<Self> {
-        let first = Violations::of(checks, state, capabilities).find(is_fatal)?;
+        let mut broken = Violations::of(checks, state, capabilities).filter(is_fatal);
+        let mut first = broken.next()?;
+        // An MSR area is gone through entry by entry, its rules are not.
+        if first.entry.is_some() {
+            for other in broken.filter(|other| other.entry.is_some()) {
+                if other.entry < first.entry {
+                    first = other;
+                }
+            }
+        }
         Some(Self::said_of(&first).foreseen())
+    }
+
+    /// Looks at the entry of the MSR area that was refused.
+    fn find_msr(&mut self, state: &dyn EntryState) -> Option<()> {
+        let field = |field: u32, bytes| state.field(field, bytes);
+        let index = self.qualification().checked_sub(1)?;
+        let known = field(VM_ENTRY_MSR_LOAD_COUNT.encoding(), 4)? > index;
+        let at = field(VM_ENTRY_MSR_LOAD_ADDRESS.encoding(), 8)?.checked_add(index.checked_mul(ENTRY)?)?;
+        let (msr, value) = (state.memory(at, 4)?, state.memory(at.checked_add(8)?, 8)?);
+        known.then(|| self.set_refused_msr(Msr(msr as u32), value))
     }
 
     /// Adds the rules that this state breaks, and tells the log of the failure and of each rule: those first that the CPU checks
     /// when it fails as it did, then what it would find next.
     pub(crate) fn explain(mut self, state: &dyn EntryState, capabilities: &dyn EntryCapabilities) -> Self {
+        let phase = self.phase();
+        if phase == Some(EntryPhase::MsrLoad) {
+            self.find_msr(state);
+        }
         log::error!("{}", self.verdict());
-        let Some(phase) = self.phase() else { return self };
-        let checks = self.checks();
-        let broken = || Violations::of(checks, state, capabilities).filter(is_fatal);
+        let Some(phase) = phase else { return self };
+        let (checks, qualification) = (self.checks(), self.qualification());
+        // Of an MSR area the CPU has taken the entries before, and not looked at those behind.
+        let of_entry = |violation: &Violation| {
+            phase != EntryPhase::MsrLoad || violation.entry.is_none() || violation.qualification() == qualification
+        };
+        let broken = || Violations::of(checks, state, capabilities).filter(is_fatal).filter(of_entry);
         let mut tell = |violation: Violation| {
             if self.broken_rules() < LOGGED {
                 log::error!("{violation}");

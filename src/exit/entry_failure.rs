@@ -4,6 +4,10 @@ use core::fmt;
 
 #[cfg(feature = "doctor")]
 use crate::entry::{EntryCheck, Violation};
+use crate::spec::{
+    Msr,
+    intel::exits::{ExitReason, ExitReasonWord},
+};
 
 /// How many broken rules a failure names.
 const NAMED: usize = 3;
@@ -15,9 +19,9 @@ const NAMED: usize = 3;
 // As small as the largest of the exits besides it: every exit is copied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EntryFailure {
-    /// The value of the field that breaks the first rule.
+    /// The value of the field that breaks the first rule, or for the register that was refused.
     value: u64,
-    /// The exit reason, the VM-instruction error, or the lower half of the exit code.
+    /// The exit reason, the VM-instruction error, the lower half of the exit code, or the register that was refused.
     number: u32,
     qualification: u32,
     /// The rules, by their places in the vendor's table. Without one, in the first place the number of those that could not be
@@ -39,6 +43,15 @@ const STRICT: u8 = 8;
 /// There is a `value`.
 #[cfg(feature = "doctor")]
 const VALUE: u8 = 16;
+/// The exit reason is [`MSR_LOADING`]; `number` and `value` are those of the entry of the MSR area.
+const MSR: u8 = 32;
+/// This CPU refuses to read that register, too.
+#[cfg(feature = "doctor")]
+const ABSENT: u8 = 64;
+
+/// The exit-reason word of an entry that fails because a register is refused.
+const MSR_LOADING: ExitReasonWord =
+    ExitReasonWord::ENTRY_FAILURE.with_basic_reason(ExitReason::ENTRY_FAILURE_MSR_LOADING.0);
 
 impl EntryFailure {
     const fn new(number: u32, qualification: u32, flags: u8) -> Self {
@@ -75,6 +88,8 @@ impl EntryFailure {
             !(u32::MAX as u64) | self.number as u64
         } else if self.flags & INSTRUCTION != 0 {
             0
+        } else if self.flags & MSR != 0 {
+            MSR_LOADING.bits() as u64
         } else {
             self.number as u64
         }
@@ -88,6 +103,33 @@ impl EntryFailure {
     /// VMX: the VM-instruction error when VMLAUNCH or VMRESUME failed before it loaded guest state, else 0.
     pub const fn instruction_error(&self) -> u32 {
         if self.flags & INSTRUCTION != 0 { self.number } else { 0 }
+    }
+
+    /// VMX: the register of the VM-entry MSR-load area that the CPU refused, and the value that it was to have. Nothing for
+    /// another failure, and where the library cannot read the area; always nothing without the feature `doctor`.
+    pub const fn refused_msr(&self) -> Option<(Msr, u64)> {
+        if self.flags & MSR != 0 { Some((Msr(self.number), self.value)) } else { None }
+    }
+
+    /// Sets that register, and its value.
+    #[cfg(feature = "doctor")]
+    pub(super) fn set_refused_msr(&mut self, msr: Msr, value: u64) {
+        if self.code() == u64::from(MSR_LOADING.bits()) {
+            (self.number, self.value) = (msr.0, value);
+            self.flags |= MSR;
+        }
+    }
+
+    /// Finds out whether this CPU has the register that was refused, where no rule says what is wrong with it.
+    #[cfg(all(feature = "doctor", feature = "vmx"))]
+    pub(crate) fn ask_for_msr(self, is_absent: impl FnOnce(Msr) -> bool) -> Self {
+        match self.refused_msr() {
+            Some((msr, _)) if self.broken == 0 && is_absent(msr) => {
+                log::error!("RDMSR of {msr:?} raises #GP: this CPU may not have it");
+                Self { flags: self.flags | ABSENT, ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Whether the CPU was not asked at all: a [strict](crate::Vcpu::set_strict_entry) vCPU's check found broken rules. The
@@ -110,7 +152,9 @@ impl EntryFailure {
         let rules =
             self.rules.into_iter().take(self.broken.into()).filter_map(|rule| checks.get(usize::from(rule)).copied());
         let values = core::iter::once(value).chain(core::iter::repeat(None));
-        rules.zip(values).map(|(check, value)| Violation { check, value, shown: None, entry: None })
+        // They are all of the entry that was refused.
+        let entry = (self.flags & MSR != 0).then(|| self.qualification.wrapping_sub(1));
+        rules.zip(values).map(move |(check, value)| Violation { check, value, shown: None, entry })
     }
 
     /// The rules of the CPU's vendor.
@@ -156,6 +200,7 @@ impl EntryFailure {
         let is_it = |rule: &usize| checks.get(*rule).is_some_and(|check| *check == violation.check);
         let Some(rule) = (0..checks.len()).find(is_it) else { return };
         if self.broken == 0
+            && self.flags & MSR == 0
             && let Some(value) = violation.value
         {
             self.value = value;
@@ -226,11 +271,8 @@ impl EntryFailure {
 
     #[cfg(feature = "vmx")]
     fn reason_verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use crate::spec::intel::{
-            exit_qualifications::EntryFailureQualification as Qualification,
-            exits::{ExitReason, ExitReasonWord},
-        };
-        let reason = ExitReason(ExitReasonWord::from_bits(self.number).basic_reason());
+        use crate::spec::intel::exit_qualifications::EntryFailureQualification as Qualification;
+        let reason = ExitReason(ExitReasonWord::from_bits(self.code() as u32).basic_reason());
         let text = match reason {
             ExitReason::ENTRY_FAILURE_GUEST_STATE => "invalid guest state",
             ExitReason::ENTRY_FAILURE_MSR_LOADING => "a register of the VM-entry MSR-load area was refused",
@@ -249,7 +291,11 @@ impl EntryFailure {
                 _ => " (which no table lists)",
             }),
             ExitReason::ENTRY_FAILURE_MSR_LOADING => {
-                write!(f, " (entry {} of the area, counted from 1)", self.qualification)
+                write!(f, " (entry {} of the area, counted from 1", self.qualification)?;
+                match self.refused_msr() {
+                    Some((msr, value)) => write!(f, ": MSR {:#x} = {value:#x})", msr.0),
+                    None => f.write_str(")"),
+                }
             }
             _ => Ok(()),
         }
@@ -261,6 +307,9 @@ impl fmt::Display for EntryFailure {
         self.write_verdict(f)?;
         #[cfg(feature = "doctor")]
         {
+            if self.flags & ABSENT != 0 {
+                f.write_str("; RDMSR of it raises #GP, too: this CPU may not have it")?;
+            }
             if self.broken == 0 {
                 return match self.not_judged() {
                     0 => f.write_str("; no rule of the tables is broken"),

@@ -85,7 +85,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         false
     }
 
-    /// Everything that is in the VMCB and that the CPU can do. It has 2 KiB.
+    /// Everything that is in the VMCB and that the CPU can do. It has 3 KiB.
     ///
     /// # Errors
     /// None on SVM; as a VMCB is memory, the vCPU need not be where it is bound.

@@ -1,5 +1,7 @@
 //! What VM entry checks, asked of the VMCS and of this CPU: before an entry, or after one that failed.
 
+use memory_addr::PhysAddr;
+
 use super::{
     capabilities::Capabilities,
     loaded::{Backend, Vmcs},
@@ -7,17 +9,17 @@ use super::{
 };
 use crate::{
     Dump, Result, dump,
-    entry::{EntryCapabilities, EntryState},
+    entry::{ENTRIES, ENTRY, EntryCapabilities, EntryState},
     exit::EntryFailure,
     fixup::{Probe, probe_msr},
-    frame::FrameSource,
+    frame::{FrameSource, read_bytes},
     host::{self, rdmsr},
     spec::{
         FieldInfo, Msr,
         intel::{
             controls::{ExitControls, PrimaryControls, SecondaryControls},
             msrs::*,
-            vmcs::FIELDS,
+            vmcs::{FIELDS, VM_ENTRY_MSR_LOAD_ADDRESS, VM_ENTRY_MSR_LOAD_COUNT},
         },
         x86::{
             cpuid::CpuidLeaf,
@@ -47,8 +49,17 @@ impl<B: Backend> EntryState for Vmcs<'_, B> {
     }
 }
 
-/// What is to be entered next: the VMCS as it is, known while the vCPU is bound to the CPU that asks. Of memory only the frames
-/// that the vCPU owns are known, where the library has put every address of the VMCS.
+/// Where these bytes are, if they are of an area of so many entries.
+fn in_msr_area(start: u64, entries: u64, address: u64, bytes: u32) -> Option<PhysAddr> {
+    // An area where the CPU would not look is none.
+    let aligned = start != 0 && start.is_multiple_of(ENTRY);
+    let end = start.checked_add(entries.min(ENTRIES) * ENTRY)?;
+    let inside = address >= start && address.checked_add(bytes.into())? <= end;
+    (aligned && inside).then(|| usize::try_from(address).ok().map(PhysAddr::from))?
+}
+
+/// What is to be entered next: the VMCS as it is, known while the vCPU is bound to the CPU that asks. Of memory the frames that
+/// the vCPU owns are known, where the library has put every address of the VMCS, and the MSR area of a VMM that has given one.
 impl<S: FrameSource> EntryState for VmxVcpu<S> {
     fn field(&self, number: u32, bytes: u32) -> Option<u64> {
         self.check_owner().ok()?;
@@ -58,7 +69,15 @@ impl<S: FrameSource> EntryState for VmxVcpu<S> {
     fn memory(&self, address: u64, bytes: u32) -> Option<u64> {
         let apic = self.guest.interrupts.apic().map(|apic| apic.page_frame());
         let frames = [Some(&self.msr_bitmap), self.modification_log.as_ref(), apic];
-        frames.into_iter().flatten().find_map(|frame| frame.peek(address, bytes))
+        frames.into_iter().flatten().find_map(|frame| frame.peek(address, bytes)).or_else(|| {
+            let field = |field: u32| self.field(field, 8);
+            let (start, entries) =
+                (field(VM_ENTRY_MSR_LOAD_ADDRESS.encoding())?, field(VM_ENTRY_MSR_LOAD_COUNT.encoding())?);
+            let place = S::phys_to_virt(in_msr_area(start, entries, address, bytes)?).as_ptr();
+            // SAFETY: whoever wrote this address promised in `write_vmcs_field` that the area is memory that the host sees
+            // there; the bytes are inside of it.
+            (!place.is_null()).then(|| unsafe { read_bytes(place, bytes) })
+        })
     }
 
     fn current_vmcs(&self) -> Option<u64> {
@@ -175,7 +194,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         let cr2 = host::cr2();
         self.guest.xstate.leave_run();
         #[cfg(feature = "doctor")]
-        let failure = failure.explain(self, self.capabilities);
+        let failure = failure.explain(self, self.capabilities).ask_for_msr(|msr| probe_msr(msr) == Probe::Absent);
         #[cfg(not(feature = "doctor"))]
         log::error!("{failure}");
         self.guest.xstate.enter_run();
@@ -183,12 +202,12 @@ impl<S: FrameSource> VmxVcpu<S> {
         failure
     }
 
-    /// Everything that is in the VMCS and that the CPU can do. It has 2 KiB.
+    /// Everything that is in the VMCS and that the CPU can do. It has 3 KiB.
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) when this CPU is not enabled, or the vCPU is bound to another.
     pub fn dump(&mut self) -> Result<Dump> {
-        self.with_vmcs(|vcpu, vmcs| Ok(Dump::new(&dump::VMX, vmcs, vcpu.capabilities)))
+        self.with_vmcs(|vcpu, vmcs| Ok(Dump::new(&dump::VMX, vmcs, vcpu.capabilities).with_area(vcpu)))
     }
 
     /// Which rules of the manual for VM entries the state breaks that the vCPU would be entered with, in the order in which the
@@ -213,6 +232,30 @@ impl<S: FrameSource> VmxVcpu<S> {
             self.before_entry.insert(BeforeEntry::CHECK);
         } else {
             self.before_entry.remove(BeforeEntry::CHECK);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_msr_area;
+
+    #[test]
+    fn only_an_area_that_the_cpu_would_look_at_is_read() {
+        let at = |start, entries, address| in_msr_area(start, entries, address, 8).map(|place| place.as_usize());
+        assert_eq!(at(0x1000, 2, 0x1000), Some(0x1000));
+        assert_eq!(at(0x1000, 2, 0x1018), Some(0x1018));
+        for (start, entries, address) in [
+            (0x1000, 2, 0x1019),
+            (0x1000, 2, 0xfff),
+            (0x1000, 0, 0x1000),
+            (0x1008, 2, 0x1008),
+            (0, 2, 0),
+            (0x1000, u64::MAX, 0x1000 + 512 * 16),
+            (u64::MAX - 15, 2, u64::MAX - 15),
+            (0x1000, 2, u64::MAX),
+        ] {
+            assert_eq!(at(start, entries, address), None, "{start:#x} {entries} {address:#x}");
         }
     }
 }

@@ -74,6 +74,10 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// # Safety
     /// With the field so, an entry that succeeds does no harm to the host: the guest reaches no memory, register or device that
     /// is not its own, and an exit finds the host as [`run`](Self::run) expects it. That an entry fails does no harm.
+    ///
+    /// As long as `VM_ENTRY_MSR_LOAD_COUNT` is not 0 and `VM_ENTRY_MSR_LOAD_ADDRESS` is aligned to 16 bytes, there is an area of
+    /// so many entries (512 of them count) that the host can read where the frame source's `phys_to_virt` sees it: after an
+    /// entry that failed, and to check one, the library looks at it. Whoever writes both writes the address first.
     pub unsafe fn write_vmcs_field(&mut self, encoding: u32, value: u64) -> Result {
         self.with_vmcs(|_, vmcs| write(vmcs, encoding, value))
     }

@@ -44,6 +44,17 @@ pub struct Value {
     pub remark: Option<String>,
 }
 
+/// An entry of the MSR area that a VM entry loads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoadedMsr {
+    /// The line.
+    pub line: usize,
+    /// The register's number, and above it the reserved bits 63:32.
+    pub register: u64,
+    /// Its value.
+    pub value: u64,
+}
+
 /// Something about a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
@@ -66,6 +77,8 @@ pub struct Dump {
     pub about: Vec<String>,
     /// By the names that rules use: `GUEST_RIP`, `save.RIP`.
     pub values: BTreeMap<String, Value>,
+    /// The MSRs that the entry loads, by their places in the area, the first of which is 0.
+    pub msrs: BTreeMap<u64, LoadedMsr>,
     /// What it says of the CPU.
     pub capabilities: Capabilities,
     /// What the log says of the entry that failed, with its line: an exit reason, an exit code or a VM-instruction error.
@@ -76,6 +89,8 @@ pub struct Dump {
     pub problems: Vec<Note>,
     /// Fields that every dump of this program has, and this one has not: a part of it is lost.
     pub missing: Vec<&'static str>,
+    /// The entries of an MSR area that follow are those that a VM entry loads.
+    pub(super) in_area: bool,
 }
 
 impl Dump {
@@ -86,17 +101,37 @@ impl Dump {
             lines: (line, line),
             about: Vec::new(),
             values: BTreeMap::new(),
+            msrs: BTreeMap::new(),
             capabilities: Capabilities::default(),
             failure: None,
             unknown: Vec::new(),
             problems: Vec::new(),
             missing: Vec::new(),
+            in_area: false,
         }
     }
 
     /// The value of a field, if it was printed.
     pub fn value(&self, name: &str) -> Option<u64> {
         self.values.get(name).map(|value| value.value)
+    }
+
+    /// Takes an entry of the MSR area, if it is one.
+    pub(super) fn msr(&mut self, line: usize, place: &str, register: Option<u64>, value: Option<u64>) -> bool {
+        let (Ok(place), Some(register), Some(value)) = (place.trim().parse::<u64>(), register, value) else {
+            return false;
+        };
+        let new = LoadedMsr { line, register, value };
+        match self.msrs.get(&place) {
+            Some(old) if (old.register, old.value) != (register, value) => {
+                let text =
+                    format!("entry {place} of the MSR area is not that of line {}: the first one counts", old.line);
+                self.problem(line, text);
+            }
+            Some(_) => {}
+            None => _ = self.msrs.insert(place, new),
+        }
+        true
     }
 
     pub(super) fn problem(&mut self, line: usize, text: impl Into<String>) {

@@ -48,6 +48,10 @@ pub struct Diagnosis<'s> {
 /// such a guest shows nothing else, so that it would be seen.
 const ASSUMED: [(&str, u64); 1] = [("control.NESTED_CONTROL", 0)];
 
+/// The area of which a dump may have the entries.
+const MSR_ADDRESS: &str = "VM_ENTRY_MSR_LOAD_ADDRESS";
+const MSR_COUNT: &str = "VM_ENTRY_MSR_LOAD_COUNT";
+
 impl Diagnosis<'_> {
     /// What the rules that could not be judged lack, each once.
     pub fn lacks(&self) -> BTreeSet<&str> {
@@ -91,7 +95,14 @@ struct Patient<'a> {
 impl State for Patient<'_> {
     fn field(&self, name: &str) -> Option<u64> {
         let assumed = || self.assumed.iter().find(|(assumed, _)| *assumed == name).map(|(_, value)| *value);
-        self.dump.value(name).or_else(assumed)
+        // Who prints the area need not print how long it is.
+        let count = || self.dump.msrs.keys().last().filter(|_| name == MSR_COUNT).map(|last| last + 1);
+        self.dump.value(name).or_else(count).or_else(assumed)
+    }
+
+    fn area_entry(&self, address: &str, index: u64) -> Option<[u64; 3]> {
+        let entry = self.dump.msrs.get(&index).filter(|_| address == MSR_ADDRESS)?;
+        Some([entry.register & u64::from(u32::MAX), entry.register >> 32, entry.value])
     }
 
     fn msr(&self, address: u32) -> Option<u64> {

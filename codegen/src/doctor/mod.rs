@@ -15,7 +15,7 @@ mod report;
 mod spellings;
 
 pub use capabilities::Capabilities;
-pub use dump::{Dump, Log, Note, Source, Value};
+pub use dump::{Dump, LoadedMsr, Log, Note, Source, Value};
 pub use examine::{Diagnosis, Finding, Unjudged, examine};
 pub use read::read;
 pub use report::{Options, json, report};

@@ -39,7 +39,7 @@ pub fn read(spec: &Spec, text: &str, vendor: Option<Vendor>) -> Log {
     if log.dumps.iter().all(|dump| dump.source == Source::Plain) {
         log.dumps.clear();
         let plain = plain(spec, &fields, &kept, vendor);
-        if plain.values.is_empty() {
+        if plain.values.is_empty() && plain.msrs.is_empty() {
             log.unknown = plain.unknown;
         } else {
             log.dumps.push(plain);
@@ -265,6 +265,9 @@ fn own(spec: &Spec, fields: &Fields, dump: &mut Dump, number: usize, text: &str,
         }
         return Took::All;
     }
+    if msr_of_area(dump, number, pair) {
+        return Took::All;
+    }
     let name = text.split('=').next().unwrap_or_default().trim();
     let Some(place) = fields.get(name) else { return Took::Nothing };
     let [value] = pair.values[..] else { return Took::Nothing };
@@ -275,6 +278,13 @@ fn own(spec: &Spec, fields: &Fields, dump: &mut Dump, number: usize, text: &str,
     };
     store(fields, dump, number, &Aim { field: name.to_owned(), low: 0, bits: 0 }, value, "");
     Took::All
+}
+
+/// `VM_ENTRY_MSR_LOAD[0] = 0x808 0x0`: the lower eight bytes of an entry of the MSR area, and the upper ones.
+fn msr_of_area(dump: &mut Dump, line: usize, pair: &Pair) -> bool {
+    let place = pair.key.trim().strip_prefix("VM_ENTRY_MSR_LOAD[").and_then(|rest| rest.strip_suffix(']'));
+    let (Some(place), [register, value]) = (place, &pair.values[..]) else { return false };
+    dump.msr(line, place, register.plain(), value.plain())
 }
 
 /// A line as Linux and Xen print it.
@@ -289,7 +299,18 @@ fn printed(fields: &Fields, dump: &mut Dump, section: Section, number: usize, te
         });
     }
     if is_noise(text) {
+        if text.starts_with("MSR ") {
+            dump.in_area = text.starts_with("MSR guest autoload");
+        }
         return Took::Noise;
+    }
+    // `   0: msr=0x00000808 value=0x0000000000000000`
+    if let ([register, value], true) = (found, dump.in_area)
+        && (register.key.trim(), value.key.trim()) == ("msr", "value")
+    {
+        let value_of = |pair: &Pair| pair.values.first().and_then(|number| number.hexadecimal());
+        let (place, register, value) = (register.prefix, value_of(register), value_of(value));
+        return if dump.msr(number, place, register, value) { Took::All } else { Took::Nothing };
     }
     let mut took = Took::Nothing;
     let mut unknown = Vec::new();
@@ -404,7 +425,7 @@ fn store(fields: &Fields, dump: &mut Dump, line: usize, aim: &Aim, value: u64, r
 fn plain(spec: &Spec, fields: &Fields, lines: &[(usize, Line)], vendor: Option<Vendor>) -> Dump {
     let dictionary = Dictionary::of(spec);
     let mut dump = Dump::new(Source::Plain, None, lines.first().map_or(1, |(number, _)| *number));
-    let mut meant = Vec::new();
+    let (mut meant, mut areas) = (Vec::new(), None);
     for (number, line) in lines {
         let text = line.text;
         if text.is_empty() || text.starts_with(['#', ';']) || text.starts_with("//") {
@@ -413,6 +434,10 @@ fn plain(spec: &Spec, fields: &Fields, lines: &[(usize, Line)], vendor: Option<V
         let found = pairs(text);
         let mut known = false;
         for pair in &found {
+            if msr_of_area(&mut dump, *number, pair) {
+                (known, areas) = (true, areas.or(Some(*number)));
+                continue;
+            }
             match dump.capabilities.take(spec, pair) {
                 Some(Ok(())) => known = true,
                 Some(Err(why)) => {
@@ -434,15 +459,15 @@ fn plain(spec: &Spec, fields: &Fields, lines: &[(usize, Line)], vendor: Option<V
             dump.unknown.push(Note { line: *number, text: text.to_owned() });
         }
     }
-    let only_vmx = meant.iter().filter(|(.., meaning)| meaning.svm.is_empty()).count();
+    let only_vmx = meant.iter().filter(|(.., meaning)| meaning.svm.is_empty()).count() + dump.msrs.len();
     let only_svm = meant.iter().filter(|(.., meaning)| meaning.vmx.is_empty()).count();
     dump.vendor = vendor.or(match only_vmx.cmp(&only_svm) {
         std::cmp::Ordering::Less => Some(Vendor::Amd),
         std::cmp::Ordering::Greater => Some(Vendor::Intel),
         std::cmp::Ordering::Equal => None,
     });
-    if let Some((first, ..)) = meant.first() {
-        dump.lines = (*first, *first);
+    if let Some(first) = meant.first().map(|(first, ..)| *first).or(areas) {
+        dump.lines = (first, first);
     }
     for (number, pair, meaning) in &meant {
         dump.lines.1 = *number;

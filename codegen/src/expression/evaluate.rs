@@ -21,6 +21,12 @@ pub trait State {
         let _ = (address, bytes);
         None
     }
+    /// An entry of the MSR area whose address is in this field, where it is known without its memory: the register's number, the
+    /// reserved bits behind it and the value.
+    fn area_entry(&self, address: &str, index: u64) -> Option<[u64; 3]> {
+        let _ = (address, index);
+        None
+    }
     /// The physical address of the VMCS that is to be entered.
     fn current_vmcs(&self) -> Option<u64> {
         None
@@ -73,6 +79,7 @@ pub fn judge_some<'r>(rules: &Rules, some: &'r [Rule], state: &dyn State) -> Vec
         state,
         definitions: RefCell::new(vec![None; rules.definitions.len()]),
         entry: Cell::new(None),
+        parts: Cell::new(None),
     };
     let mut all = Vec::new();
     for rule in some {
@@ -85,12 +92,15 @@ pub fn judge_some<'r>(rules: &Rules, some: &'r [Rule], state: &dyn State) -> Vec
         match evaluation.read(count).map(|count| count.min(ENTRIES)) {
             Ok(0) => say(Verdict::Silent),
             Ok(count) => {
+                let area = &address.name;
                 let address = evaluation.read(address).ok();
                 for index in 0..count {
+                    evaluation.parts.set(state.area_entry(area, index));
                     evaluation.entry.set(address.map(|address| address.wrapping_add(index * ENTRY)));
                     say(evaluation.rule(rule, u32::try_from(index).ok()));
                 }
                 evaluation.entry.set(None);
+                evaluation.parts.set(None);
             }
             Err(name) => say(Verdict::Unknown(name)),
         }
@@ -114,6 +124,8 @@ struct Evaluation<'a> {
     definitions: RefCell<Vec<Option<Known<u64>>>>,
     /// The address of the entry that is looked at.
     entry: Cell<Option<u64>>,
+    /// What is known of it without its memory.
+    parts: Cell<Option<[u64; 3]>>,
 }
 
 impl Evaluation<'_> {
@@ -203,6 +215,13 @@ impl Evaluation<'_> {
             Expr::Memory(address, bytes) => self.memory(self.value(address)?, *bytes)?,
             Expr::CurrentVmcs => self.state.current_vmcs().ok_or_else(|| CURRENT_VMCS.to_owned())?,
             Expr::Entry(part) => {
+                if let Some([index, reserved, value]) = self.parts.get() {
+                    return Ok(match part {
+                        EntryPart::Index => index,
+                        EntryPart::Reserved => reserved,
+                        EntryPart::Value => value,
+                    });
+                }
                 let Some(address) = self.entry.get() else { return Err("an entry".to_owned()) };
                 match part {
                     EntryPart::Index => self.memory(address, 4)?,

@@ -41,6 +41,12 @@ fn dump(number: usize, dump: &Dump, diagnosis: &Diagnosis) -> Value {
         "remarks": findings(&diagnosis.remarks),
         "unjudged": unjudged.collect::<Vec<_>>(),
         "kept": diagnosis.kept,
+        "msrs": dump.msrs.iter().map(|(place, entry)| json!({
+            "entry": place + 1,
+            "register": entry.register,
+            "value": entry.value,
+            "line": entry.line,
+        })).collect::<Vec<_>>(),
         "missing": dump.missing,
         "problems": notes(&dump.problems),
         "unknown": notes(&dump.unknown),

@@ -97,9 +97,16 @@ impl Teller<'_> {
     fn finding(&self, page: &mut Page, dump: &Dump, finding: &Finding) {
         let (spec, rule) = (self.spec, finding.rule);
         let place = self.fields.get(&rule.field.name);
-        page.title(equation(finding), place.map_or("", |place| place.manual_name));
+        let msr = finding.entry.and_then(|entry| Some((entry, dump.msrs.get(&u64::from(entry))?)));
+        let title = match msr {
+            Some((entry, msr)) => format!("entry {}: {}", u64::from(entry) + 1, self.msr(msr.register, msr.value)),
+            None => equation(finding),
+        };
+        page.title(title, place.map_or("", |place| place.manual_name));
         let mut facts = vec![("why", Cell::from(rule.explain.as_str()))];
-        if let (Some(place), Some(value)) = (place, finding.value) {
+        if let Some((_, msr)) = msr {
+            facts.push(("value", format!("{:#x} (line {})", msr.value, msr.line).into()));
+        } else if let (Some(place), Some(value)) = (place, finding.value) {
             let line = dump.values.get(&rule.field.name).map(|value| format!(" (line {})", value.line));
             let bits = place.ty.and_then(|ty| self.explainer.in_words(ty, value));
             let bits = bits.unwrap_or_else(|| format!("{value:#x}"));
@@ -122,6 +129,14 @@ impl Teller<'_> {
         facts.push(("ends in", consequence(rule.phase).into()));
         facts.push(("mend", Cell::new(Ink::Strong, rule.hint.as_str())));
         page.facts(facts);
+    }
+
+    /// An entry of an MSR area: the register with its name and its value.
+    fn msr(&self, register: u64, value: u64) -> String {
+        let address = register & u64::from(u32::MAX);
+        let row = self.spec.msrs.iter().find(|row| row.address.value == address);
+        let name = row.map_or(String::new(), |row| format!(" {}", row.head.name()));
+        format!("MSR {register:#x}{name} = {value:#x}")
     }
 
     /// Those that say the same of several fields as one.
@@ -234,7 +249,14 @@ impl Teller<'_> {
                 });
                 let words = ty.and_then(|ty| self.explainer.in_words(&ty.value, qualification)).unwrap_or_default();
                 let words = if words.is_empty() { words } else { format!(": {words}") };
-                said.push(format!("exit qualification {qualification:#x}{words}"));
+                let msr = qualification.checked_sub(1).filter(|_| reason & BASIC == MSR_LOADING);
+                let msr = msr.map(|index| match dump.msrs.get(&index) {
+                    Some(entry) => format!(", {}", self.msr(entry.register, entry.value)),
+                    None => ", which the dump does not have".to_owned(),
+                });
+                let msr = msr
+                    .map_or(String::new(), |msr| format!(": entry {qualification} of the VM-entry MSR-load area{msr}"));
+                said.push(format!("exit qualification {qualification:#x}{words}{msr}"));
             }
         }
         said
@@ -249,11 +271,21 @@ impl Teller<'_> {
             let line = Cell::new(Ink::Faint, format!("line {}{remark}", value.line));
             vec![Cell::new(Ink::Name, name.as_str()), format!("{:#x}", value.value).into(), line, words.into()]
         }));
+        page.rows(dump.msrs.iter().map(|(place, entry)| {
+            let line = Cell::new(Ink::Faint, format!("line {}", entry.line));
+            vec![
+                Cell::new(Ink::Name, format!("entry {}", place + 1)),
+                self.msr(entry.register, entry.value).into(),
+                line,
+            ]
+        }));
     }
 }
 
 /// Bit 31 of an exit reason: it is of an entry that failed.
 const ENTRY_FAILURE: u64 = 1 << 31;
+/// The basic exit reason of an entry that fails because a register of its MSR area is refused.
+const MSR_LOADING: u64 = 34;
 /// The bits of an exit reason that are the basic one.
 const BASIC: u64 = 0xffff;
 
@@ -267,7 +299,7 @@ pub(super) fn structure(dump: &Dump) -> (&'static str, Vendor) {
 
 fn equation(finding: &Finding) -> String {
     let field = &finding.rule.field.name;
-    let entry = finding.entry.map(|entry| format!(", entry {entry}")).unwrap_or_default();
+    let entry = finding.entry.map(|entry| format!(", entry {}", u64::from(entry) + 1)).unwrap_or_default();
     match finding.value {
         Some(value) => format!("{field} = {value:#x}{entry}"),
         None => format!("{field}{entry}"),

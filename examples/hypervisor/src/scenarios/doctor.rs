@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use x86_vcpu::entry::{EntryField, EntrySeverity, Violation};
+use x86_vcpu::spec::intel::msrs::IA32_VMX_BASIC;
+use x86_vcpu::spec::x86::msrs::{IA32_EFER, IA32_FS_BASE, IA32_LSTAR, IA32_SMBASE, IA32_SYSENTER_ESP};
 use x86_vcpu::spec::{amd, intel};
-use x86_vcpu::{EntryFailure, StartState, Vcpu, VcpuConfig, VmExit};
+use x86_vcpu::{EntryFailure, PhysFrame, StartState, Vcpu, VcpuConfig, VmExit};
 
 use super::{Outcome, Reason, check};
 use crate::vm::{GuestMemory, PAGE_MAP};
@@ -132,6 +134,68 @@ fn say(failure: &EntryFailure) {
     crate::println!("{failure:#}");
 }
 
+/// Entries of the VM-entry MSR-load area, the word with the register's number and the value, that the CPU refuses.
+const REFUSED: &[(u64, u64)] = &[
+    (IA32_FS_BASE.0 as u64, 0x1234),
+    (X2APIC_ID, 0),
+    (IA32_SMBASE.0 as u64, 0x3_0000),
+    (1 << 32 | IA32_SYSENTER_ESP.0 as u64, 0),
+    (IA32_LSTAR.0 as u64, 1 << 60),
+    (IA32_EFER.0 as u64, 1 << 63),
+    (IA32_VMX_BASIC.0 as u64, 0),
+    // No CPU has this one, and no rule says so.
+    (NO_REGISTER, 0),
+];
+
+/// The first registers of the local APIC in x2APIC mode are not those of a table.
+const X2APIC_ID: u64 = 0x802;
+const NO_REGISTER: u64 = 0x5a5a_5a5a;
+
+/// A VMM of which the library knows nothing but the fields has the CPU load registers: the one that is refused is named.
+fn msr_area(vcpu: &mut Vcpu) -> Outcome {
+    let area: PhysFrame = PhysFrame::alloc_zero()?;
+    let words = area.as_mut_ptr().cast::<u64>();
+    let entry = |index: usize, (register, value): (u64, u64)| {
+        // SAFETY: the frame is this function's, and has 256 entries.
+        unsafe {
+            words.add(2 * index).write_volatile(register);
+            words.add(2 * index + 1).write_volatile(value);
+        }
+    };
+    // The CPU has to have taken this one before it gets to the next: an exit gives the register back to the host.
+    entry(0, (IA32_SYSENTER_ESP.0.into(), 0x1000));
+    let [address, count] = [field("VM_ENTRY_MSR_LOAD_ADDRESS")?, field("VM_ENTRY_MSR_LOAD_COUNT")?];
+    write(vcpu, address, area.start_paddr().as_usize() as u64)?;
+    write(vcpu, count, 1)?;
+    enters(vcpu)?;
+    check(rules(vcpu)? == 0, || "a sound area breaks a rule".to_string())?;
+    write(vcpu, count, 2)?;
+    for refused in REFUSED {
+        entry(1, *refused);
+        let expected = rules(vcpu)?;
+        let failure = fails(vcpu)?;
+        print!("> MSR {:#x} is to be loaded:\n", refused.0);
+        say(&failure);
+        if refused.0 == X2APIC_ID {
+            crate::println!("{}", vcpu.dump()?);
+        }
+        let named = failure.refused_msr().map(|(register, value)| (register.0, value));
+        check(named == Some((refused.0 as u32, refused.1)), || format!("{failure}"))?;
+        check(failure.broken_rules() == expected, || format!("{expected} rules before, then {failure}"))?;
+        vcpu.set_strict_entry(true);
+        let foreseen = fails(vcpu)?;
+        vcpu.set_strict_entry(false);
+        check(foreseen.is_foreseen() == (expected != 0), || format!("{foreseen}"))?;
+        check(foreseen.refused_msr() == failure.refused_msr(), || format!("{foreseen}"))?;
+        if expected == 0 {
+            let text = failure.to_string();
+            print!("> {}\n", text.split_once("; ").map_or("", |(_, rest)| rest));
+        }
+    }
+    write(vcpu, count, 0)?;
+    enters(vcpu)
+}
+
 /// Each state is refused with a diagnosis, by the CPU and, in strict mode, before it is asked; mended, it is entered.
 pub fn doctor() -> Outcome {
     let memory = GuestMemory::new()?;
@@ -172,6 +236,9 @@ pub fn doctor() -> Outcome {
         check(same, || format!("{failure:?}, but {foreseen:?} was foreseen"))?;
         write(&mut vcpu, place, sound)?;
         enters(&mut vcpu)?;
+    }
+    if matches!(vcpu, Vcpu::Vmx(_)) {
+        msr_area(&mut vcpu)?;
     }
     print!("> mended: {} rules are broken\n", rules(&vcpu)?);
     Ok(vcpu.unbind()?)
