@@ -77,6 +77,21 @@ pub(super) fn msr(vendor: Vendor, name: &str) -> Link {
     Link::new(MSRS, format!("msr-{}-{}", vendor.name(), slug(name)))
 }
 
+/// The page with the rules of a vendor.
+pub(super) fn checks_page(vendor: Vendor) -> &'static str {
+    if vendor == Vendor::Amd { "svm-entry-checks.html" } else { "vmx-entry-checks.html" }
+}
+
+/// A rule that is checked at an entry.
+pub(super) fn check(vendor: Vendor, name: &str) -> Link {
+    Link::new(checks_page(vendor), format!("check-{}-{}", vendor.name(), slug(name)))
+}
+
+/// A name in those rules.
+pub(super) fn definition(vendor: Vendor, name: &str) -> Link {
+    Link::new(checks_page(vendor), format!("define-{}-{}", vendor.name(), slug(name)))
+}
+
 /// A document.
 pub(super) fn manual(id: &str) -> Link {
     Link::new(MANUALS, format!("doc-{}", slug(id)))

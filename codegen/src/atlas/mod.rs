@@ -4,6 +4,7 @@
 //! the first page: an entry that is shown can be found.
 
 mod bits;
+mod checks;
 mod controls;
 mod entry;
 mod exits;
@@ -29,7 +30,7 @@ mod word;
 pub use site::Site;
 pub use uses::Uses;
 
-use crate::model::{Spec, Types};
+use crate::model::{Spec, Types, Vendor};
 use references::References;
 
 /// What all pages look at.
@@ -57,6 +58,7 @@ pub fn site(spec: &Spec, uses: &Uses) -> Site {
         atlas.map(),
         atlas.msrs(),
     ];
+    pages.extend([Vendor::Intel, Vendor::Amd].into_iter().filter_map(|vendor| atlas.entry_checks(vendor)));
     pages.extend(atlas.types_pages());
     pages.push(atlas.manuals());
     let index = atlas.index(&pages);

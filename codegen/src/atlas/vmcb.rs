@@ -11,7 +11,7 @@ use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::{counted, hex};
 use super::word::{Part, Word, path, source};
 use crate::emit::member_name;
-use crate::model::{Area, CLEAN_MEMBER, CLEAN_TYPE, Member, StateMap, Types};
+use crate::model::{Area, CLEAN_MEMBER, CLEAN_TYPE, Member, StateMap, Types, Vendor};
 
 impl Atlas<'_> {
     pub fn vmcb(&self) -> Page {
@@ -143,6 +143,10 @@ impl Atlas<'_> {
                 html! { code { "spec::amd::" (module) "::" (method) "()" } @if !read_only { ", " code { "set_" (method) "()" } } },
             ));
             facts.extend(self.state_rows(&self.references.of_member(self.spec, area, head.name()), false));
+            if area != Area::Vmsa {
+                let part = if area == Area::Save { "save" } else { "control" };
+                facts.extend(self.checked_by(Vendor::Amd, &format!("{part}.{}", head.name())));
+            }
         }
         facts.extend(self.facts_of(head, None));
         if !reserved {

@@ -6,7 +6,7 @@ use super::page::{Page, Section};
 use super::table::{Filter, Row, filters, mono, name, table, text};
 use super::text::hex;
 use super::{Atlas, links};
-use crate::model::{Access, Condition, Field, Group, Term, Width};
+use crate::model::{Access, Condition, Field, Group, Term, Vendor, Width};
 
 /// Groups in the order of the manual, with what their tables are called.
 const GROUPS: [(Group, &str); 4] = [
@@ -97,6 +97,7 @@ impl Atlas<'_> {
             facts.push(("Retired", super::text::prose(why)));
         }
         facts.extend(self.state_rows(&self.references.of_field(self.spec, head.name()), true));
+        facts.extend(self.checked_by(Vendor::Intel, head.name()));
         facts.extend(self.facts_of(head, None));
         facts.extend(self.used(&self.uses.constant(&[head.name()])));
         let cells = vec![

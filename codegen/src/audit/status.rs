@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::compare::{Entry, Here, tables};
 use super::report::Format;
-use crate::model::{Head, Spec};
+use crate::model::{Head, Spec, Vendor};
 
 /// By what a row is confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +42,14 @@ impl Class {
             Class::One => "by one other",
             Class::None => "by none",
         }
+    }
+
+    /// That of an entry check: no document has a table of them that an audit could find, so it is whether somebody compared
+    /// the rule with the manual that it cites.
+    fn of_check(spec: &Spec, head: &Head) -> Class {
+        let manual = spec.manual(&head.cite.doc.value).is_some_and(|manual| manual.kind == "manual");
+        let found = Class::of(spec, head);
+        if head.cite.unchecked.is_none() && manual { Class::Manual } else { found }
     }
 
     /// That of a row.
@@ -101,7 +109,12 @@ impl Status {
             let rows = rows.map(|entry| (Class::of(spec, entry.head), here(entry.head)));
             TableStatus { name: table.name.clone(), rows: rows.collect() }
         });
-        Status { tables: all.filter(|table| !table.rows.is_empty()).collect() }
+        let checks = [Vendor::Intel, Vendor::Amd].map(|vendor| {
+            let rows = spec.entry_checks.iter().filter(|row| spec.vendor(row.module) == vendor);
+            let rows = rows.map(|row| (Class::of_check(spec, &row.head), here(&row.head)));
+            TableStatus { name: format!("entry_checks.{}", vendor.name()), rows: rows.collect() }
+        });
+        Status { tables: all.chain(checks).filter(|table| !table.rows.is_empty()).collect() }
     }
 
     /// The text, with a line break at its end; with a line per row of the classes in `list`. There is no SARIF of it.
