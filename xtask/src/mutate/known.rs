@@ -26,6 +26,9 @@ struct Row {
     /// Checks of ours that it does not make. `*` at the end stands for anything.
     #[serde(default)]
     checks: Vec<String>,
+    /// Not for any value, but where one of the changes is of this kind.
+    #[serde(default)]
+    only: Option<Change>,
     /// Or fields that it has and should not have, or the reverse.
     #[serde(default)]
     fields: Vec<String>,
@@ -37,6 +40,18 @@ struct Row {
     /// Why that is not what the manual says.
     because: String,
     cite: BTreeMap<String, String>,
+}
+
+/// A change after which a check is not made: a case without one is not explained by it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// Of one of these fields,
+    fields: Vec<String>,
+    /// to a value of which these bits are not all 0,
+    mask: Option<u64>,
+    /// or one with a byte that is none of these.
+    other_bytes: Option<Vec<u8>>,
 }
 
 /// Cases that are known.
@@ -75,6 +90,9 @@ impl Known {
             if kinds.iter().filter(|is| **is).count() != 1 {
                 bail!("in {}: `{}` needs one of checks, fields and case", path.display(), row.does);
             }
+            if row.only.is_some() && row.checks.is_empty() {
+                bail!("in {}: `{}` has `only`, which is about checks", path.display(), row.does);
+            }
             if row.does.is_empty() || row.because.is_empty() || !row.cite.contains_key("doc") {
                 bail!("in {}: `{}` needs does, because and cite", path.display(), row.does);
             }
@@ -94,7 +112,11 @@ impl Known {
         }
         let row_of = |name: &str| {
             let mut rows = self.of(machine);
-            rows.find(|(_, row)| row.checks.iter().any(|check| matches(check, name))).map(|(row, _)| row)
+            let is_it = |row: &Row| {
+                row.checks.iter().any(|check| matches(check, name))
+                    && row.only.as_ref().is_none_or(|only| only.fits(case))
+            };
+            rows.find(|(_, row)| is_it(row)).map(|(row, _)| row)
         };
         let explained = case.agrees_without(&|broken| row_of(&broken.name).is_some());
         explained.then(|| case.broken.iter().filter_map(|broken| row_of(&broken.name)).collect())
@@ -113,6 +135,19 @@ impl Known {
     }
 }
 
+impl Change {
+    fn fits(&self, case: &Case) -> bool {
+        case.changes.iter().any(|(field, value)| {
+            self.fields.iter().any(|name| matches(name, field))
+                && self.mask.is_none_or(|mask| value & mask != 0)
+                && self
+                    .other_bytes
+                    .as_ref()
+                    .is_none_or(|known| value.to_le_bytes().iter().any(|byte| !known.contains(byte)))
+        })
+    }
+}
+
 impl Pattern {
     fn fits(&self, case: &Case) -> bool {
         let is_field = |(field, value): &(String, u64)| {
@@ -125,5 +160,45 @@ impl Pattern {
             && self.kind.is_none_or(|kind| kind == case.kind)
             && (self.bases.is_empty() || self.bases.contains(&case.base))
             && case.changes.iter().any(is_field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mutate::case::Line;
+
+    fn known(only: &str) -> Known {
+        let row = format!(
+            "[[disagreement]]\nmachines = ['a']\nchecks = ['PAT_*']\n{only}\ndoes = 'x'\nbecause = 'y'\ncite = {{ doc = 'z' }}"
+        );
+        toml::from_str(&row).expect("a row")
+    }
+
+    /// A case in which the CPU takes what breaks `PAT_LOW`.
+    fn case(field: &str, value: u64) -> Case {
+        let lines = ["@1 g invalid".to_owned(), format!("= ok long {field}={value:#x} ! 0:invalid:PAT_LOW")];
+        match lines.map(|line| Line::parse(&line)) {
+            [Some(Line::Begun(mut case)), Some(Line::Did { did, description })] => {
+                case.end(&did, &description).expect("a description");
+                case
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_check_is_left_out_for_those_values_only() {
+        let explained = |only: &str, field: &str, value| known(only).explain("a", &case(field, value)).is_some();
+        assert!(explained("", "PAT", 0));
+        for (only, field, value, is) in [
+            ("only = { fields = ['PAT'], mask = 0xf0 }", "PAT", 0x10, true),
+            ("only = { fields = ['PAT'], mask = 0xf0 }", "PAT", 0x0f, false),
+            ("only = { fields = ['PAT'], mask = 0xf0 }", "CR3", 0x10, false),
+            ("only = { fields = ['PAT'], other_bytes = [0, 6] }", "PAT", 0x0200_0006, true),
+            ("only = { fields = ['PAT'], other_bytes = [0, 6] }", "PAT", 0x0600_0006, false),
+        ] {
+            assert_eq!(explained(only, field, value), is, "{only} {field} {value:#x}");
+        }
     }
 }
