@@ -175,7 +175,7 @@ impl Dump {
     #[cfg(feature = "vmx")]
     pub(crate) fn with_area(mut self, memory: &dyn EntryState) -> Self {
         let mut area = self.area;
-        for (index, entry) in (0..).zip(&mut area) {
+        for (index, entry) in (0..ENTRIES as u64).zip(&mut area) {
             let word = |offset| memory.memory(self.entry_address(index)?.checked_add(offset)?, 8);
             *entry = word(0).zip(word(8)).map(|(register, value)| [register, value]);
         }
@@ -259,7 +259,7 @@ impl EntryState for Dump {
 
     #[cfg(feature = "vmx")]
     fn memory(&self, address: u64, bytes: u32) -> Option<u64> {
-        (0..).zip(&self.area).find_map(|(index, entry)| {
+        (0..ENTRIES as u64).zip(&self.area).find_map(|(index, entry)| {
             let [register, value] = (*entry)?;
             match (address.checked_sub(self.entry_address(index)?)?, bytes) {
                 (0, 4) => Some(register & u64::from(u32::MAX)),

@@ -53,7 +53,7 @@ impl<B: Backend> EntryState for Vmcs<'_, B> {
 fn in_msr_area(start: u64, entries: u64, address: u64, bytes: u32) -> Option<PhysAddr> {
     // An area where the CPU would not look is none.
     let aligned = start != 0 && start.is_multiple_of(ENTRY);
-    let end = start.checked_add(entries.min(ENTRIES) * ENTRY)?;
+    let end = start.checked_add(entries.min(ENTRIES).wrapping_mul(ENTRY))?;
     let inside = address >= start && address.checked_add(bytes.into())? <= end;
     (aligned && inside).then(|| usize::try_from(address).ok().map(PhysAddr::from))?
 }
