@@ -85,7 +85,7 @@ enum Task {
     Trace(trace::Arguments),
     /// Boot a kernel from a file as a guest, or one scenario of the image
     #[command(after_help = guest::end::STATUSES)]
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
 }
 
 fn main() -> ExitCode {
@@ -112,7 +112,7 @@ fn main() -> ExitCode {
         }
         Task::Mutate(arguments) => mutate::main(&repo, &arguments),
         Task::Trace(arguments) => trace::main(&repo, &arguments).map(|()| true),
-        Task::Run(arguments) => return run::main(&repo, arguments),
+        Task::Run(arguments) => return run::main(&repo, *arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
