@@ -134,6 +134,21 @@ pub(crate) fn timestamp() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Stores it, in the two halves in which the CPU gives it: nobody has to put them together.
+#[cfg(feature = "trace")]
+#[inline(always)]
+pub(crate) fn store_timestamp(to: &mut u64) {
+    let (low, high): (u32, u32);
+    // SAFETY: as above; it changes nothing but these registers.
+    unsafe { asm!("rdtsc", out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    let to = core::ptr::from_mut(to).cast::<u32>();
+    // SAFETY: both are in the `u64`. Volatile, since the compiler would put them together otherwise, to store them as one.
+    unsafe {
+        to.write_volatile(low);
+        to.add(1).write_volatile(high);
+    }
+}
+
 /// Writes CR2, which neither VMX nor its VMCS switches.
 #[inline(always)]
 pub(crate) fn set_cr2(value: u64) {

@@ -18,12 +18,12 @@ pub(crate) trait Exited {
     fn word(&self) -> u32;
     /// The guest's RIP.
     fn rip(&self) -> u64;
-    /// VMX: the exit qualification, and the guest-physical address or the interruption information. SVM: EXITINFO1 and
-    /// EXITINFO2.
-    fn information(&self) -> [u64; 2];
     /// The guest's EAX and ECX.
     fn registers(&self) -> (u32, u32);
 }
+
+/// Whether anybody can be there to watch.
+pub(crate) const BUILT_IN: bool = cfg!(any(feature = "statistics", feature = "trace"));
 
 /// Whoever watches a vCPU.
 pub(crate) struct Observer<S: FrameSource> {
@@ -53,6 +53,12 @@ impl<S: FrameSource> Observer<S> {
         self.statistics.leave_run();
     }
 
+    /// Whether somebody watches the next run. If not, none of the following needs to be called.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        cfg!(feature = "statistics") || self.trace.is_on()
+    }
+
     /// Right before an entry.
     #[inline(always)]
     pub(crate) fn enter_guest(&mut self) {
@@ -67,6 +73,13 @@ impl<S: FrameSource> Observer<S> {
         self.trace.exited(exit, now);
     }
 
+    /// What the CPU says of the last exit. VMX: the exit qualification, and the guest-physical address or the interruption
+    /// information. SVM: EXITINFO1 and EXITINFO2. Not needed for one that has neither.
+    #[inline(always)]
+    pub(crate) fn information(&mut self, information: [u64; 2]) {
+        self.trace.information(information);
+    }
+
     /// The last exit is not answered here; `run` comes back with this.
     #[inline(always)]
     pub(crate) fn left_to_vmm(&mut self, exit: &VmExit) {
@@ -77,6 +90,15 @@ impl<S: FrameSource> Observer<S> {
     /// The last exit turns out to have been an access to a device.
     #[inline(always)]
     pub(crate) fn decoded(&mut self, exit: &VmExit) {
+        if self.trace.is_on() {
+            self.note_decoded(exit);
+        }
+    }
+
+    /// Out of the way of those who are not watched.
+    #[cold]
+    #[inline(never)]
+    fn note_decoded(&mut self, exit: &VmExit) {
         // Of an instruction that raises an exception nothing new is known.
         if !matches!(exit, VmExit::Nothing) {
             self.trace.left_to_vmm(exit);

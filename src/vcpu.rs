@@ -348,6 +348,7 @@ impl<S: FrameSource> Vcpu<S> {
     ///
     /// # Errors
     /// [`Error::BadState`] when the vCPU is not bound to this CPU.
+    #[cfg_attr(any(feature = "replay", feature = "statistics", feature = "trace"), inline)]
     pub fn run(&mut self) -> Result<VmExit> {
         each!(self, vcpu => vcpu.run())
     }

@@ -49,11 +49,14 @@ pub(super) enum Outcome {
 impl<S: FrameSource> SvmVcpu<S> {
     /// Answers an exit, or tells the VMM.
     #[inline(always)]
-    pub(super) fn handle_exit(&mut self, injected: Option<Event>) -> Outcome {
+    pub(super) fn handle_exit<const OBSERVED: bool>(&mut self, injected: Option<Event>) -> Outcome {
+        if OBSERVED {
+            self.guest.observer.information([self.vmcb.exitinfo1(), self.vmcb.exitinfo2()]);
+        }
         match Exit::decode(self.vmcb.exitcode(), ExitInformation::of(&self.vmcb)) {
             // The most frequent ones. Nothing was being delivered when an instruction exited.
             Exit::Ioio(exit) => self.io_instruction(exit),
-            Exit::Msr(exit) => self.msr_instruction(exit),
+            Exit::Msr(exit) => self.msr_instruction::<OBSERVED>(exit),
             Exit::Hlt(exit) => self.hlt(exit),
             // It exits at every privilege; a hypercall is the kernel's, not its programs'.
             Exit::Vmmcall(_) if self.vmcb.cpl() != 0 => self.raise(Event::invalid_opcode()),
@@ -191,6 +194,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// CPUID, where it was not answered at once.
+    #[inline(always)]
     fn cpuid_instruction(&mut self, exit: OnExit<payloads::Cpuid>) -> Outcome {
         match self.instruction_length(exit, Expected::Cpuid) {
             Ok(length) => {
@@ -214,6 +218,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     /// The VMM is told, and the next run goes on behind the instruction.
+    #[inline(always)]
     fn leave_with_skip<K: HasNextRip>(&mut self, exit: OnExit<K>, expected: Expected, answer: VmExit) -> Outcome {
         match self.instruction_length(exit, expected) {
             Ok(length) => {
@@ -283,6 +288,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
+    #[inline(always)]
     fn io_instruction(&mut self, exit: OnExit<payloads::Ioio>) -> Outcome {
         let info = exit.exit_info1();
         let width = io_width(info);
@@ -302,17 +308,19 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
-    fn msr_instruction(&mut self, exit: OnExit<payloads::Msr>) -> Outcome {
+    #[inline(always)]
+    fn msr_instruction<const OBSERVED: bool>(&mut self, exit: OnExit<payloads::Msr>) -> Outcome {
         let write = exit.exit_info1().contains(MsrInfo::WRITE);
         let expected = if write { Expected::Wrmsr } else { Expected::Rdmsr };
         match self.instruction_length(exit, expected) {
-            Ok(length) if write => self.wrmsr(length),
-            Ok(length) => self.rdmsr(length),
+            Ok(length) if write => self.wrmsr::<OBSERVED>(length),
+            Ok(length) => self.rdmsr::<OBSERVED>(length),
             Err(outcome) => outcome,
         }
     }
 
-    fn rdmsr(&mut self, length: u8) -> Outcome {
+    #[inline(always)]
+    fn rdmsr<const OBSERVED: bool>(&mut self, length: u8) -> Outcome {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
@@ -331,16 +339,21 @@ impl<S: FrameSource> SvmVcpu<S> {
                 return self.leave(VmExit::MsrRead { msr: msr.0 });
             }
         };
-        self.guest.observer.completed(value);
+        if OBSERVED {
+            self.guest.observer.completed(value);
+        }
         self.guest.registers.set_edx_eax(value);
         self.skip_by(length);
         Outcome::Again
     }
 
-    fn wrmsr(&mut self, length: u8) -> Outcome {
+    #[inline(always)]
+    fn wrmsr<const OBSERVED: bool>(&mut self, length: u8) -> Outcome {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
-        self.guest.observer.completed(value);
+        if OBSERVED {
+            self.guest.observer.completed(value);
+        }
         match self.guest.msrs.write(msr, value) {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {
@@ -389,6 +402,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         allowed
     }
 
+    #[inline(always)]
     fn hlt(&mut self, exit: OnExit<payloads::Hlt>) -> Outcome {
         if self.guest.events.any() && self.guest.would_wake(self.rflags().contains(Rflags::IF)) {
             return self.skip(exit, Expected::Hlt);
@@ -432,6 +446,7 @@ impl<S: FrameSource> SvmVcpu<S> {
         }
     }
 
+    #[inline(always)]
     fn nested_page_fault(&mut self, exit: OnExit<payloads::Npf>) -> Outcome {
         let info = exit.exit_info1();
         // Not every CPU reports P with RSV.

@@ -29,11 +29,6 @@ impl Exited for JustExited<'_> {
     }
 
     #[inline(always)]
-    fn information(&self) -> [u64; 2] {
-        [self.vmcb.exitinfo1(), self.vmcb.exitinfo2()]
-    }
-
-    #[inline(always)]
     fn registers(&self) -> (u32, u32) {
         (self.vmcb.rax() as u32, self.registers.rcx as u32)
     }
@@ -41,7 +36,7 @@ impl Exited for JustExited<'_> {
 
 /// The names of SVM's exits.
 #[cfg(feature = "trace")]
-pub(super) static VOCABULARY: Vocabulary = Vocabulary { code, name, details };
+pub(super) static VOCABULARY: Vocabulary = Vocabulary { code, name, has_information, details };
 
 /// All codes are small numbers, of either sign.
 #[cfg(feature = "trace")]
@@ -55,9 +50,14 @@ fn name(code: u64) -> Option<&'static str> {
 }
 
 #[cfg(feature = "trace")]
+fn has_information(code: u64) -> [bool; 2] {
+    [payloads::has_exit_info1(ExitCode(code)), payloads::has_exit_info2(ExitCode(code))]
+}
+
+#[cfg(feature = "trace")]
 fn details(entry: &TraceEntry, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
     let code = ExitCode(entry.code);
-    if payloads::has_exit_info1(code) && entry.info1 != 0 {
+    if entry.info1 != 0 {
         f.write_str(", ")?;
         payloads::write_exit_info1(code, entry.info1, f)?;
     }
@@ -65,7 +65,7 @@ fn details(entry: &TraceEntry, f: &mut core::fmt::Formatter<'_>) -> core::fmt::R
         ExitCode::NPF => write!(f, ", guest-physical {:#x}", entry.info2)?,
         // The address of the next instruction.
         ExitCode::IOIO => {}
-        _ if payloads::has_exit_info2(code) && entry.info2 != 0 => {
+        _ if entry.info2 != 0 => {
             f.write_str(", ")?;
             payloads::write_exit_info2(code, entry.info2, f)?;
         }

@@ -98,7 +98,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     }
 
     fn answer(&mut self, injected: Option<Event>) -> Option<VmExit> {
-        let outcome = self.handle_exit(injected);
+        let outcome = self.handle_exit::<false>(injected);
         self.told(outcome)
     }
 

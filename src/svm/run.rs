@@ -30,6 +30,7 @@ use crate::{
         walk::{Paging, WalkFault},
     },
     host::InterruptsOff,
+    observer,
     spec::{
         amd::{
             exit_info::TlbControl,
@@ -50,10 +51,24 @@ impl<S: FrameSource> SvmVcpu<S> {
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU, or has no nested page table.
+    #[inline(always)]
     pub fn run(&mut self) -> Result<VmExit> {
+        if observer::BUILT_IN && self.guest.observer.is_on() {
+            self.run_maybe_observed::<true>()
+        } else {
+            self.run_maybe_observed::<false>()
+        }
+    }
+
+    /// There are two of it: one tells the observer of what happens, and the other does not even ask whether there is one. Functions of
+    /// their own, so that neither gets in the way of the other's registers.
+    #[cfg_attr(any(feature = "replay", feature = "statistics", feature = "trace"), inline(never))]
+    fn run_maybe_observed<const OBSERVED: bool>(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
         self.check_owner()?;
-        self.guest.observer.enter_run();
+        if OBSERVED {
+            self.guest.observer.enter_run();
+        }
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up()?
         {
@@ -69,7 +84,9 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.guest.handle.enter_run(self.guest.cpu_tag);
             if let Outcome::Exit = self.resume_emulation() {
                 self.guest.handle.leave_run();
-                self.guest.observer.leave_run();
+                if OBSERVED {
+                    self.guest.observer.leave_run();
+                }
                 return Ok(self.exit);
             }
         }
@@ -79,19 +96,21 @@ impl<S: FrameSource> SvmVcpu<S> {
         unsafe { world_switch::enter_world(host, guest) };
         self.guest.handle.enter_run(self.guest.cpu_tag);
         self.guest.xstate.enter_run();
-        self.run_until_exit();
+        self.run_until_exit::<OBSERVED>();
         self.follow_xcr0();
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
         // SAFETY: as above, with the same addresses; IF is as before afterwards.
         unsafe { world_switch::leave_world_for_good(host, guest, interrupts_off) };
-        self.guest.observer.leave_run();
+        if OBSERVED {
+            self.guest.observer.leave_run();
+        }
         Ok(self.exit)
     }
 
     /// Enters the guest until there is something for the VMM, which is in `exit` then.
-    #[inline]
-    fn run_until_exit(&mut self) {
+    #[inline(always)]
+    fn run_until_exit<const OBSERVED: bool>(&mut self) {
         loop {
             if self.guest.handle.has_mail() && self.read_mail() {
                 self.leave(self.guest.mail_exit());
@@ -112,23 +131,25 @@ impl<S: FrameSource> SvmVcpu<S> {
             self.vmcb.set_rax(self.guest.registers.rax);
             if self.vmcb.clean_bits() == CleanBits::ALL {
                 // SAFETY: `run` calls this between `enter_world` and `leave_world`.
-                unsafe { self.enter() }
+                unsafe { self.enter::<OBSERVED>() }
                 let mut answered = self.answer_cpuid();
                 // Whatever waits for a window looks for it again: not every CPU notices V_IRQ when IF was 1 already.
                 while answered && !self.guest.handle.has_mail() && !self.guest.events.any() {
                     // SAFETY: as above.
-                    unsafe { self.enter() }
+                    unsafe { self.enter::<OBSERVED>() }
                     answered = self.answer_cpuid();
                 }
                 self.guest.registers.rax = self.vmcb.rax();
                 if answered {
                     continue;
                 }
-            } else if let Outcome::Exit = self.enter_changed(injected) {
+            } else if let Outcome::Exit = self.enter_changed::<OBSERVED>(injected) {
                 return;
             }
-            if let Outcome::Exit = self.handle_exit(injected) {
-                self.guest.observer.left_to_vmm(&self.exit);
+            if let Outcome::Exit = self.handle_exit::<OBSERVED>(injected) {
+                if OBSERVED {
+                    self.guest.observer.left_to_vmm(&self.exit);
+                }
                 return;
             }
         }
@@ -137,14 +158,18 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// # Safety
     /// Between `enter_world` and `leave_world`.
     #[inline(always)]
-    unsafe fn enter(&mut self) {
-        self.guest.observer.enter_guest();
+    unsafe fn enter<const OBSERVED: bool>(&mut self) {
+        if OBSERVED {
+            self.guest.observer.enter_guest();
+        }
         // SAFETY: the caller's promise. The pointers are to parts of this vCPU; the intercepts and maps of its VMCB keep the
         // guest from host resources.
         unsafe {
             world_switch::enter(&raw mut self.guest.registers, self.vmcb.address(), self.guest.xstate.legacy_region());
         }
-        self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
+        if OBSERVED {
+            self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
+        }
     }
 
     /// The most frequent exit first, if the CPU says how long the instruction is.
@@ -166,7 +191,7 @@ impl<S: FrameSource> SvmVcpu<S> {
     /// Enters the guest with a VMCB in which more has changed than RIP and RFLAGS: whatever wants attention before an entry
     /// takes a clean bit away.
     #[cold]
-    fn enter_changed(&mut self, injected: Option<Event>) -> Outcome {
+    fn enter_changed<const OBSERVED: bool>(&mut self, injected: Option<Event>) -> Outcome {
         if self.shut_down {
             return self.leave(VmExit::Shutdown);
         }
@@ -183,17 +208,23 @@ impl<S: FrameSource> SvmVcpu<S> {
         let fills_return_stack = self.guest.xstate.edges.fills_return_stack();
         if fills_return_stack {
             let (registers, vmcb) = (&raw mut self.guest.registers, self.vmcb.address());
-            self.guest.observer.enter_guest();
+            if OBSERVED {
+                self.guest.observer.enter_guest();
+            }
             // SAFETY: as below, and as in `enter`.
             unsafe { world_switch::enter_and_fill(registers, vmcb, self.guest.xstate.legacy_region()) };
-            self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
+            if OBSERVED {
+                self.guest.observer.exited(&JustExited { vmcb: &self.vmcb, registers: &self.guest.registers });
+            }
         } else {
             // SAFETY: the caller, `run_until_exit`, is called between `enter_world` and `leave_world`.
-            unsafe { self.enter() };
+            unsafe { self.enter::<OBSERVED>() };
         }
         if is_refusal(self.vmcb.exitcode()) {
             let outcome = self.entry_failed(injected);
-            self.guest.observer.left_to_vmm(&self.exit);
+            if OBSERVED {
+                self.guest.observer.left_to_vmm(&self.exit);
+            }
             return outcome;
         }
         self.proven = true;

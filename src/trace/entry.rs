@@ -10,6 +10,8 @@ pub(crate) struct Vocabulary {
     pub(crate) code: fn(u32) -> u64,
     /// The name of the exit with this code.
     pub(crate) name: fn(u64) -> Option<&'static str>,
+    /// Whether such an exit fills in the first and the second word of information.
+    pub(crate) has_information: fn(u64) -> [bool; 2],
     /// Writes what else is known of the exit, each part with a comma and a blank before it.
     pub(crate) details: fn(&TraceEntry, &mut fmt::Formatter<'_>) -> fmt::Result,
 }
@@ -27,10 +29,10 @@ pub struct TraceEntry {
     pub code: u64,
     /// The guest's RIP: of the instruction that exited, or of the next one after an exit between two.
     pub rip: u64,
-    /// VMX: the exit qualification, 0 where the exit has none. SVM: EXITINFO1.
+    /// VMX: the exit qualification. SVM: EXITINFO1. 0 where the exit has none.
     pub info1: u64,
     /// VMX: the guest-physical address, or the interruption information (its error code in the upper half), where the exit has
-    /// one of them; else 0. SVM: EXITINFO2.
+    /// one of them; else 0. SVM: EXITINFO2, or 0 where the exit has none.
     pub info2: u64,
     /// The guest's EAX at the exit: the leaf of CPUID, what OUT and WRMSR write, the number of a hypercall.
     pub eax: u32,

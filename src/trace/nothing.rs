@@ -20,6 +20,14 @@ impl<S: FrameSource> Trace<S> {
     pub(crate) fn exited(&mut self, _exit: &impl Exited, _now: Option<u64>) {}
 
     #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    pub(crate) fn information(&mut self, _information: [u64; 2]) {}
+
+    #[inline(always)]
     pub(crate) fn left_to_vmm(&mut self, _exit: &VmExit) {}
 
     #[inline(always)]

@@ -38,12 +38,16 @@ impl<S: FrameSource> Trace<S> {
         Ok(())
     }
 
+    /// Whether exits are kept.
+    #[inline(always)]
+    pub(crate) fn is_on(&self) -> bool {
+        self.ring.is_some()
+    }
+
     /// Right before an entry, at `now` if somebody has looked at the clock already.
     #[inline(always)]
     pub(crate) fn enter_guest(&mut self, now: Option<u64>) {
-        if self.ring.is_some() {
-            self.entered = now.unwrap_or_else(host::timestamp);
-        }
+        look_at_clock(&mut self.entered, now);
     }
 
     /// Right after an exit.
@@ -51,6 +55,14 @@ impl<S: FrameSource> Trace<S> {
     pub(crate) fn exited(&mut self, exit: &impl Exited, now: Option<u64>) {
         if let Some(ring) = &mut self.ring {
             record(ring, self.entered, exit, now);
+        }
+    }
+
+    /// What the CPU says of the last exit.
+    #[inline(always)]
+    pub(crate) fn information(&mut self, information: [u64; 2]) {
+        if let Some(ring) = &mut self.ring {
+            ring.newest().info = information;
         }
     }
 
@@ -99,23 +111,30 @@ impl<S: FrameSource> Trace<S> {
     }
 }
 
+/// What the clock says, if nobody has looked already.
 #[inline(always)]
-fn record<S: FrameSource>(ring: &mut Ring<S>, entered: u64, exit: &impl Exited, now: Option<u64>) {
-    let exited = now.unwrap_or_else(host::timestamp);
-    let (eax, ecx) = exit.registers();
-    *ring.next() = Record {
-        entered,
-        exited,
-        rip: exit.rip(),
-        info: exit.information(),
-        value: 0,
-        code: exit.word(),
-        eax,
-        ecx,
-        marks: Marks::default(),
-    };
+fn look_at_clock(to: &mut u64, known: Option<u64>) {
+    match known {
+        Some(now) => *to = now,
+        None => host::store_timestamp(to),
+    }
 }
 
+#[inline(always)]
+fn record<S: FrameSource>(ring: &mut Ring<S>, entered: u64, exit: &impl Exited, now: Option<u64>) {
+    let (eax, ecx) = exit.registers();
+    let record = ring.next();
+    // Field by field: those that are not named here are written when there is something for them.
+    record.entered = entered;
+    look_at_clock(&mut record.exited, now);
+    record.rip = exit.rip();
+    record.code = exit.word();
+    record.marks = Marks::default();
+    record.eax = eax;
+    record.ecx = ecx;
+}
+
+#[inline(always)]
 fn note_answer(record: &mut Record, exit: &VmExit) {
     record.marks.answer = exit.answer() as u8;
     match *exit {
@@ -134,12 +153,14 @@ fn note_value(record: &mut Record, value: u64) {
 
 fn entry(number: u64, record: &Record, next: Option<u64>, vocabulary: &'static Vocabulary) -> TraceEntry {
     let Marks { answer, has_value, event_type, event_vector } = record.marks;
+    let code = (vocabulary.code)(record.code);
+    let [has_info1, has_info2] = (vocabulary.has_information)(code);
     TraceEntry {
         number,
-        code: (vocabulary.code)(record.code),
+        code,
         rip: record.rip,
-        info1: record.info[0],
-        info2: record.info[1],
+        info1: if has_info1 { record.info[0] } else { 0 },
+        info2: if has_info2 { record.info[1] } else { 0 },
         eax: record.eax,
         ecx: record.ecx,
         entered: record.entered,
@@ -172,9 +193,6 @@ mod tests {
         fn rip(&self) -> u64 {
             self.1
         }
-        fn information(&self) -> [u64; 2] {
-            [self.1 + 1, self.1 + 2]
-        }
         fn registers(&self) -> (u32, u32) {
             (10, 20)
         }
@@ -183,6 +201,7 @@ mod tests {
     static WORDS: Vocabulary = Vocabulary {
         code: u64::from,
         name: |code| (code == 7).then_some("SEVEN"),
+        has_information: |code| [true, code == 7],
         details: |entry, f| write!(f, ", {:#x} {:#x}", entry.info1, entry.info2),
     };
 
@@ -195,6 +214,7 @@ mod tests {
     fn pass(trace: &mut Trace<MockFrames>, code: u32, rip: u64, entered: u64, exited: u64) {
         trace.enter_guest(Some(entered));
         trace.exited(&At(code, rip), Some(exited));
+        trace.information([rip + 1, rip + 2]);
     }
 
     fn rips(trace: &Trace<MockFrames>, from: u64) -> Vec<(u64, u64)> {
@@ -239,7 +259,7 @@ mod tests {
             lines,
             [
                 "#0 SEVEN at 0x100, 0x101 0x102; guest 30, host 70; inside",
-                "#1 exit 0x9 at 0x200, 0x201 0x202; guest 5, host 895; IoRead, value 0x5a",
+                "#1 exit 0x9 at 0x200, 0x201 0x0; guest 5, host 895; IoRead, value 0x5a",
                 "#2 SEVEN at 0x300, 0x301 0x302; guest 1, host 1; inside; injects SOFTWARE_INTERRUPT 0x80",
                 "#3 SEVEN at 0x400, 0x401 0x402; guest 1; MmioWrite, value 0xff",
             ]

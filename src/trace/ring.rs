@@ -15,14 +15,15 @@ pub(super) struct Record {
     pub(super) entered: u64,
     pub(super) exited: u64,
     pub(super) rip: u64,
+    /// What an older exit has left there, if this one has no information.
     pub(super) info: [u64; 2],
     /// What was moved, where `marks` says that there is something.
     pub(super) value: u64,
     /// VMX: the exit-reason word. SVM: the lower half of the exit code.
     pub(super) code: u32,
+    pub(super) marks: Marks,
     pub(super) eax: u32,
     pub(super) ecx: u32,
-    pub(super) marks: Marks,
 }
 
 /// What became of an exit: written as one word where there is nothing yet.
@@ -52,19 +53,22 @@ type Block<S> = Framed<[Record; PER_FRAME], S>;
 
 /// The last exits.
 pub(super) struct Ring<S: FrameSource> {
+    /// The newest record, which is in `current`; before the first one, that frame's last record.
+    newest: *mut Record,
+    /// How many exits there were before the one in this frame's first record.
+    before: u64,
+    /// How many exits are kept. There may be room for more, up to whole frames.
+    length: usize,
     /// The frame with the newest record.
     current: Block<S>,
-    /// Where in it that is; before the first one, the number before 0.
-    newest: usize,
-    /// How many records this frame has room for.
-    room: usize,
-    /// How many exits there were before the one in its first record.
-    before: u64,
-    /// How many exits are kept.
-    length: usize,
     /// The other frames, if there are more.
     others: Option<Others<S>>,
 }
+
+// SAFETY: `newest` points into a frame that the ring owns, as the frames' own pointers do.
+unsafe impl<S: FrameSource> Send for Ring<S> where Block<S>: Send {}
+// SAFETY: as above; it is followed with `&mut self` only.
+unsafe impl<S: FrameSource> Sync for Ring<S> where Block<S>: Sync {}
 
 impl<S: FrameSource> Ring<S> {
     /// Room for so many exits, at least one.
@@ -76,23 +80,22 @@ impl<S: FrameSource> Ring<S> {
             return Err(Error::InvalidInput("a trace of that many exits"));
         }
         let frames = length.div_ceil(PER_FRAME);
+        let current = block()?;
         Ok(Self {
-            current: block()?,
-            newest: usize::MAX,
-            room: length.min(PER_FRAME),
-            before: 0,
+            newest: first(&current).wrapping_add(PER_FRAME - 1),
+            before: 0_u64.wrapping_sub(PER_FRAME as u64),
             length,
+            current,
             others: if frames > 1 { Some(Others::new(frames)?) } else { None },
         })
     }
 
-    /// The place for one more exit, in which the oldest one may stand.
+    /// The place for one more exit, in which one may stand that is kept no longer.
     #[inline(always)]
     pub(super) fn next(&mut self) -> &mut Record {
         let mut next = self.newest.wrapping_add(1);
-        if next >= self.room {
-            self.turn_over();
-            next = 0;
+        if next.addr().is_multiple_of(PAGE_SIZE_4K) {
+            next = self.turn_over();
         }
         self.newest = next;
         self.newest()
@@ -101,24 +104,29 @@ impl<S: FrameSource> Ring<S> {
     /// The last exit, or before the first one some memory.
     #[inline(always)]
     pub(super) fn newest(&mut self) -> &mut Record {
-        &mut self.current[self.newest % PER_FRAME]
+        // SAFETY: a frame is 4096 bytes, aligned to 4096, and full of records: `newest` has one of `current`'s, from `new` on and
+        // after each step by one, which begins again where the next would be in another page. `&mut self` makes this the only reference.
+        unsafe { &mut *self.newest }
     }
 
-    /// The frame is full.
+    /// The frame is full. The first record of the next one.
     #[cold]
     #[inline(never)]
-    fn turn_over(&mut self) {
-        self.before = self.before.wrapping_add(self.room as u64);
-        if let Some(others) = &mut self.others {
+    fn turn_over(&mut self) -> *mut Record {
+        // Before the very first exit nothing is full.
+        if self.count() != 0
+            && let Some(others) = &mut self.others
+        {
             others.turn_over(&mut self.current);
-            let rest = self.length.saturating_sub(others.current.saturating_mul(PER_FRAME));
-            self.room = rest.min(PER_FRAME);
         }
+        self.before = self.before.wrapping_add(PER_FRAME as u64);
+        first(&self.current)
     }
 
     /// How many exits there were.
     pub(super) fn count(&self) -> u64 {
-        self.before.wrapping_add(self.newest.wrapping_add(1) as u64)
+        let newest = self.newest.addr().wrapping_sub(first(&self.current).addr()) / size_of::<Record>();
+        self.before.wrapping_add(newest as u64).wrapping_add(1)
     }
 
     /// The number of the oldest exit that is kept; the first one ever is 0.
@@ -131,7 +139,8 @@ impl<S: FrameSource> Ring<S> {
         if !(self.oldest()..self.count()).contains(&number) {
             return None;
         }
-        let place = number.checked_rem(self.length as u64)? as usize;
+        let room = self.length.div_ceil(PER_FRAME).saturating_mul(PER_FRAME);
+        let place = number.checked_rem(room as u64)? as usize;
         let (frame, index) = (place / PER_FRAME, place % PER_FRAME);
         let block = match &self.others {
             Some(others) if frame != others.current => others.slots().get(frame)?.as_ref()?,
@@ -139,6 +148,10 @@ impl<S: FrameSource> Ring<S> {
         };
         block.get(index)
     }
+}
+
+fn first<S: FrameSource>(block: &Block<S>) -> *mut Record {
+    block.as_ptr().cast()
 }
 
 fn block<S: FrameSource>() -> Result<Block<S>> {

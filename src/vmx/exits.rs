@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::{loaded::Vmcs, payload::OnExit, run::is_64_bit, vcpu::VmxVcpu};
+use super::{loaded::Vmcs, observed::information, payload::OnExit, run::is_64_bit, vcpu::VmxVcpu};
 use crate::{
     exit::{Access, NestedFault, Unhandled, VmExit, Width},
     frame::FrameSource,
@@ -54,35 +54,48 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// Answers an exit, or says what the VMM has to do.
     ///
     /// What guests do all the time is inlined into the run loop; the rest is kept out of it, and out of its registers.
-    #[inline]
-    pub(super) fn handle_exit(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Outcome {
+    ///
+    /// The observer of an exit that is `OBSERVED` hears what is found out here.
+    #[inline(always)]
+    pub(super) fn handle_exit<const OBSERVED: bool>(
+        &mut self,
+        vmcs: &Vmcs<'_>,
+        reason: ExitReasonWord,
+        rip: Option<u64>,
+    ) -> Outcome {
         match Exit::decode(ExitReason(reason.basic_reason()), vmcs) {
             // The instructions first: nothing was being delivered when one of them exited.
-            Exit::IoInstruction(exit) => self.io_instruction(exit),
-            Exit::Rdmsr(exit) => self.rdmsr(exit),
-            Exit::Wrmsr(exit) => self.wrmsr(exit),
-            Exit::Hlt(exit) => self.hlt(exit),
-            Exit::Vmcall(exit) => self.vmcall(exit),
-            Exit::EptViolation(exit) => self.ept_violation(exit),
+            Exit::IoInstruction(exit) => self.io_instruction::<OBSERVED>(exit),
+            Exit::Rdmsr(exit) => self.rdmsr::<OBSERVED>(exit, rip),
+            Exit::Wrmsr(exit) => self.wrmsr::<OBSERVED>(exit, rip),
+            Exit::Hlt(exit) => self.hlt::<OBSERVED>(exit, rip),
+            Exit::Vmcall(exit) => self.vmcall::<OBSERVED>(exit),
+            Exit::EptViolation(exit) => self.ept_violation::<OBSERVED>(exit),
             _ => {
+                if OBSERVED {
+                    self.guest.observer.information(information(vmcs, reason));
+                }
                 let exit = self.handle_rare_exit(vmcs, reason);
-                self.finish(exit)
+                self.finish::<OBSERVED>(exit)
             }
         }
     }
 
     /// The VMM is told.
     #[inline(always)]
-    pub(super) fn leave(&mut self, exit: VmExit) -> Outcome {
+    pub(super) fn leave<const OBSERVED: bool>(&mut self, exit: VmExit) -> Outcome {
+        if OBSERVED {
+            self.guest.observer.left_to_vmm(&exit);
+        }
         self.exit = exit;
         Outcome::Exit
     }
 
     /// The VMM is told, if there is something to tell.
     #[inline(always)]
-    fn finish(&mut self, exit: Option<VmExit>) -> Outcome {
+    fn finish<const OBSERVED: bool>(&mut self, exit: Option<VmExit>) -> Outcome {
         match exit {
-            Some(exit) => self.leave(exit),
+            Some(exit) => self.leave::<OBSERVED>(exit),
             None => Outcome::Again,
         }
     }
@@ -177,8 +190,8 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The guest goes on behind an instruction that guests execute all the time.
     #[inline(always)]
-    fn go_on_behind<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>) -> Outcome {
-        self.skip_by(exit.source(), exit.instruction_length());
+    fn go_on_behind<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>, rip: Option<u64>) -> Outcome {
+        self.skip_from(exit.source(), rip, exit.instruction_length());
         Outcome::Again
     }
 
@@ -195,34 +208,43 @@ impl<S: FrameSource> VmxVcpu<S> {
 
     /// The VMM is told, and the next run goes on behind the instruction.
     #[inline(always)]
-    fn leave_with_skip<K: HasInstructionLength>(&mut self, exit: OnExit<'_, K>, answer: VmExit) -> Outcome {
+    fn leave_with_skip<const OBSERVED: bool>(
+        &mut self,
+        exit: OnExit<'_, impl HasInstructionLength>,
+        answer: VmExit,
+    ) -> Outcome {
         self.guest.skip = exit.instruction_length() as u8;
-        self.leave(answer)
+        self.leave::<OBSERVED>(answer)
     }
 
-    fn io_instruction(&mut self, exit: OnExit<'_, payloads::IoInstruction>) -> Outcome {
+    #[inline(always)]
+    fn io_instruction<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::IoInstruction>) -> Outcome {
         let qualification = exit.qualification();
+        if OBSERVED {
+            self.guest.observer.information([qualification.bits(), 0]);
+        }
         // The field holds the number of bytes less one, of which 3 bytes do not exist.
         const WIDTHS: [Width; 4] = [Width::Byte, Width::Word, Width::Dword, Width::Dword];
         const _: () = assert!(IoAccessSize::TWO_BYTE.0 == 1 && IoAccessSize::FOUR_BYTE.0 == 3);
         let width = WIDTHS[usize::from(qualification.size().0 & 3)];
         if qualification.contains(IoQualification::STRING) {
             let exit = self.string_io(exit, qualification, width);
-            return self.finish(exit);
+            return self.finish::<OBSERVED>(exit);
         }
         let port = qualification.port();
         let length = exit.instruction_length() as u8;
         if qualification.contains(IoQualification::DIRECTION_IN) {
             self.guest.pending = Pending::In { width, length };
-            self.leave(VmExit::IoRead { port, width })
+            self.leave::<OBSERVED>(VmExit::IoRead { port, width })
         } else {
             self.guest.skip = length;
             let data = (self.guest.registers.rax & width.mask()) as u32;
-            self.leave(VmExit::IoWrite { port, width, data })
+            self.leave::<OBSERVED>(VmExit::IoWrite { port, width, data })
         }
     }
 
-    fn rdmsr(&mut self, exit: OnExit<'_, payloads::Rdmsr>) -> Outcome {
+    #[inline(always)]
+    fn rdmsr<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::Rdmsr>, rip: Option<u64>) -> Outcome {
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = match self.guest.msrs.read(msr) {
             Answer::Value(value) => value,
@@ -234,12 +256,14 @@ impl<S: FrameSource> VmxVcpu<S> {
             Answer::Fault => return self.fault(),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrRead { length: exit.instruction_length() as u8 };
-                return self.leave(VmExit::MsrRead { msr: msr.0 });
+                return self.leave::<OBSERVED>(VmExit::MsrRead { msr: msr.0 });
             }
         };
-        self.guest.observer.completed(value);
+        if OBSERVED {
+            self.guest.observer.completed(value);
+        }
         self.guest.registers.set_edx_eax(value);
-        self.go_on_behind(exit)
+        self.go_on_behind(exit, rip)
     }
 
     fn read_vendor_msr(&self, vmcs: &Vmcs<'_>, register: VendorMsr) -> u64 {
@@ -254,17 +278,21 @@ impl<S: FrameSource> VmxVcpu<S> {
         }
     }
 
-    fn wrmsr(&mut self, exit: OnExit<'_, payloads::Wrmsr>) -> Outcome {
+    #[inline(always)]
+    fn wrmsr<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::Wrmsr>, rip: Option<u64>) -> Outcome {
         let vmcs = exit.source();
         let msr = Msr(self.guest.registers.rcx as u32);
         let value = self.guest.registers.edx_eax();
-        self.guest.observer.completed(value);
+        if OBSERVED {
+            self.guest.observer.information([exit.qualification().bits(), 0]);
+            self.guest.observer.completed(value);
+        }
         match self.guest.msrs.write(msr, value) {
             Answer::Value(_) => {}
             Answer::Vendor(VendorMsr::Efer) => {
                 let state = self.control_state(vmcs).write_efer(value, self.guest.offered);
                 let exit = self.finish_control_write(exit, state);
-                return self.finish(exit);
+                return self.finish::<OBSERVED>(exit);
             }
             Answer::Vendor(VendorMsr::Pat) => {
                 if let Some(witness) = vmcs.has() {
@@ -286,39 +314,40 @@ impl<S: FrameSource> VmxVcpu<S> {
             }
             Answer::Vendor(VendorMsr::LocalApic) => {
                 let exit = self.write_apic_msr(exit, msr, value);
-                return self.finish(exit);
+                return self.finish::<OBSERVED>(exit);
             }
             Answer::Fault => return self.fault(),
             Answer::Ask => {
                 self.guest.pending = Pending::MsrWrite;
-                return self.leave_with_skip(exit, VmExit::MsrWrite { msr: msr.0, value });
+                return self.leave_with_skip::<OBSERVED>(exit, VmExit::MsrWrite { msr: msr.0, value });
             }
         }
-        self.go_on_behind(exit)
+        self.go_on_behind(exit, rip)
     }
 
     /// VMCALL exits at every privilege; a hypercall is the kernel's, not its programs'.
     #[inline(always)]
-    fn vmcall(&mut self, exit: OnExit<'_, payloads::Vmcall>) -> Outcome {
+    fn vmcall<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::Vmcall>) -> Outcome {
         if exit.source().read(GUEST_SS_ACCESS_RIGHTS).dpl() != 0 {
             let exit = self.raise(Event::invalid_opcode());
-            return self.finish(exit);
+            return self.finish::<OBSERVED>(exit);
         }
-        self.leave_with_skip(exit, self.guest.hypercall())
+        self.leave_with_skip::<OBSERVED>(exit, self.guest.hypercall())
     }
 
-    fn hlt(&mut self, exit: OnExit<'_, payloads::Hlt>) -> Outcome {
+    #[inline(always)]
+    fn hlt<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::Hlt>, rip: Option<u64>) -> Outcome {
         let enabled = || exit.source().read(GUEST_RFLAGS).contains(Rflags::IF);
         // Of what the CPU delivers itself, the events need not know.
         let waits = self.guest.events.any() || self.local_apic.delivers();
         if waits && self.guest.would_wake(enabled()) {
             self.guest.events.wake();
-            return self.go_on_behind(exit);
+            return self.go_on_behind(exit, rip);
         }
         if self.guest.deadlines.next.is_some() && !self.prepare_to_halt(enabled()) {
-            return self.go_on_behind(exit);
+            return self.go_on_behind(exit, rip);
         }
-        self.leave_with_skip(exit, VmExit::Halt)
+        self.leave_with_skip::<OBSERVED>(exit, VmExit::Halt)
     }
 
     fn cr_access(&mut self, exit: OnExit<'_, payloads::CrAccess>) -> Option<VmExit> {
@@ -442,7 +471,8 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.skipped(exit)
     }
 
-    fn ept_violation(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Outcome {
+    #[inline(always)]
+    fn ept_violation<const OBSERVED: bool>(&mut self, exit: OnExit<'_, payloads::EptViolation>) -> Outcome {
         let (vmcs, qualification) = (exit.source(), exit.qualification());
         self.recover_interrupted_event(exit);
         self.keep_nmis_blocked(vmcs, qualification.contains(EptViolationQualification::NMI_UNBLOCKING));
@@ -461,20 +491,23 @@ impl<S: FrameSource> VmxVcpu<S> {
             present: qualification.intersects(entry_permissions),
             table_walk: has_linear && !qualification.contains(EptViolationQualification::TRANSLATED_ACCESS),
         };
+        if OBSERVED {
+            self.guest.observer.information([qualification.bits(), fault.gpa]);
+        }
         // Only an entry that is there may be one whose writes are logged.
         if fault.present && self.guest.log_write(NestedFormat::Ept, fault.access.write, fault.gpa) {
             return Outcome::Again;
         }
         if self.guest.is_apic_page(&fault) {
-            return self.apic_page_fault(vmcs, fault.gpa, fault.gva, fault.access, fault.present);
+            return self.apic_page_fault::<OBSERVED>(vmcs, fault.gpa, fault.gva, fault.access, fault.present);
         }
         self.guest.pending = Pending::NestedFault(fault);
-        self.leave(VmExit::NestedPageFault(fault))
+        self.leave::<OBSERVED>(VmExit::NestedPageFault(fault))
     }
 
     /// An access to the page of the local APIC. Its parts and not the whole, which the frequent way keeps in registers.
     #[inline(never)]
-    fn apic_page_fault(
+    fn apic_page_fault<const OBSERVED: bool>(
         &mut self,
         vmcs: &Vmcs<'_>,
         gpa: u64,
@@ -483,7 +516,7 @@ impl<S: FrameSource> VmxVcpu<S> {
         present: bool,
     ) -> Outcome {
         let exit = self.apic_page_access(vmcs, NestedFault { gpa, gva, access, present, table_walk: false });
-        self.finish(exit)
+        self.finish::<OBSERVED>(exit)
     }
 
     fn exception_or_nmi(&mut self, exit: OnExit<'_, payloads::ExceptionOrNmi>) -> Option<VmExit> {

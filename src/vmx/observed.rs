@@ -15,8 +15,8 @@ use crate::{
 
 /// The exit that has just happened.
 pub(super) struct JustExited<'a> {
-    pub(super) vmcs: &'a Vmcs<'a>,
     pub(super) reason: ExitReasonWord,
+    pub(super) rip: u64,
     pub(super) registers: &'a GuestRegisters,
 }
 
@@ -33,24 +33,7 @@ impl Exited for JustExited<'_> {
 
     #[inline(always)]
     fn rip(&self) -> u64 {
-        self.vmcs.read(GUEST_RIP)
-    }
-
-    /// A VMREAD for each that the exit has, and none for another.
-    #[inline(always)]
-    fn information(&self) -> [u64; 2] {
-        let reason = ExitReason(self.reason.basic_reason());
-        let qualification = if payloads::has_qualification(reason) { self.vmcs.read(EXIT_QUALIFICATION) } else { 0 };
-        let more = if payloads::has_guest_physical_address(reason) {
-            // Only a CPU with EPT has such exits, and the field.
-            self.vmcs.has().map_or(0, |witness| self.vmcs.read_if(GUEST_PHYSICAL_ADDRESS, witness))
-        } else if payloads::has_interruption_information(reason) {
-            u64::from(self.vmcs.read(VM_EXIT_INTERRUPTION_ERROR_CODE)) << 32
-                | u64::from(self.vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION).bits())
-        } else {
-            0
-        };
-        [qualification, more]
+        self.rip
     }
 
     #[inline(always)]
@@ -59,9 +42,27 @@ impl Exited for JustExited<'_> {
     }
 }
 
+/// What the VMCS says of an exit with this reason besides: the exit qualification, and the guest-physical address or the
+/// interruption information. A VMREAD for each that the exit has, and none for another.
+#[inline(never)]
+pub(super) fn information(vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> [u64; 2] {
+    let reason = ExitReason(reason.basic_reason());
+    let qualification = if payloads::has_qualification(reason) { vmcs.read(EXIT_QUALIFICATION) } else { 0 };
+    let more = if payloads::has_guest_physical_address(reason) {
+        // Only a CPU with EPT has such exits, and the field.
+        vmcs.has().map_or(0, |witness| vmcs.read_if(GUEST_PHYSICAL_ADDRESS, witness))
+    } else if payloads::has_interruption_information(reason) {
+        u64::from(vmcs.read(VM_EXIT_INTERRUPTION_ERROR_CODE)) << 32
+            | u64::from(vmcs.read(VM_EXIT_INTERRUPTION_INFORMATION).bits())
+    } else {
+        0
+    };
+    [qualification, more]
+}
+
 /// The names of VMX's exits.
 #[cfg(feature = "trace")]
-pub(super) static VOCABULARY: Vocabulary = Vocabulary { code: u64::from, name, details };
+pub(super) static VOCABULARY: Vocabulary = Vocabulary { code: u64::from, name, has_information, details };
 
 #[cfg(feature = "trace")]
 fn reason(code: u64) -> ExitReason {
@@ -74,6 +75,13 @@ fn name(code: u64) -> Option<&'static str> {
 }
 
 #[cfg(feature = "trace")]
+fn has_information(code: u64) -> [bool; 2] {
+    let reason = reason(code);
+    let more = payloads::has_guest_physical_address(reason) || payloads::has_interruption_information(reason);
+    [payloads::has_qualification(reason), more]
+}
+
+#[cfg(feature = "trace")]
 fn details(entry: &TraceEntry, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
     use crate::spec::intel::structures::ExitInterruptionInformation;
 
@@ -82,7 +90,7 @@ fn details(entry: &TraceEntry, f: &mut core::fmt::Formatter<'_>) -> core::fmt::R
     if !flags.is_empty() {
         write!(f, ", {flags:?}")?;
     }
-    if payloads::has_qualification(reason) && entry.info1 != 0 {
+    if entry.info1 != 0 {
         f.write_str(", ")?;
         payloads::write_qualification(reason, entry.info1, f)?;
     }

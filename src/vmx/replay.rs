@@ -87,7 +87,7 @@ impl<S: FrameSource> VmxVcpu<S> {
     }
 
     fn answer(&mut self, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
-        match self.handle_exit(vmcs, reason) {
+        match self.handle_exit::<false>(vmcs, reason, None) {
             Outcome::Exit => Some(self.exit),
             Outcome::Again => None,
         }

@@ -10,6 +10,7 @@ use crate::{
     frame::FrameSource,
     guest::{debug, local_apic::Activity, registers::RegisterIndex, state::Pending},
     host::{self, InterruptsOff},
+    observer,
     spec::{
         intel::{
             exits::{ExitReason, ExitReasonWord},
@@ -27,11 +28,25 @@ impl<S: FrameSource> VmxVcpu<S> {
     ///
     /// # Errors
     /// [`Error::BadState`](crate::Error::BadState) when the vCPU is not bound to this CPU.
+    #[inline(always)]
     pub fn run(&mut self) -> Result<VmExit> {
+        if observer::BUILT_IN && self.guest.observer.is_on() {
+            self.run_maybe_observed::<true>()
+        } else {
+            self.run_maybe_observed::<false>()
+        }
+    }
+
+    /// There are two of it: one tells the observer of what happens, and the other does not even ask whether there is one. Functions of
+    /// their own, so that neither gets in the way of the other's registers.
+    #[cfg_attr(any(feature = "replay", feature = "statistics", feature = "trace"), inline(never))]
+    fn run_maybe_observed<const OBSERVED: bool>(&mut self) -> Result<VmExit> {
         let _interrupts_off = InterruptsOff::new();
         let cr4 = self.check_owner()?;
         let vmcs = self.vmcs();
-        self.guest.observer.enter_run();
+        if OBSERVED {
+            self.guest.observer.enter_run();
+        }
         if self.guest.activity != Activity::Running
             && let Some(exit) = self.start_up(&vmcs)?
         {
@@ -41,20 +56,22 @@ impl<S: FrameSource> VmxVcpu<S> {
         self.refresh_host_state(&vmcs, cr4, false);
         self.guest.xstate.enter_run();
         host::set_cr2(self.guest.cr2);
-        self.run_until_exit(&vmcs);
+        self.run_until_exit::<OBSERVED>(&vmcs);
         self.guest.cr2 = host::cr2();
         if self.guest.dirty_log.is_some() {
             self.tell_modifications(&vmcs);
         }
         self.guest.xstate.leave_run();
         self.guest.handle.leave_run();
-        self.guest.observer.leave_run();
+        if OBSERVED {
+            self.guest.observer.leave_run();
+        }
         Ok(self.exit)
     }
 
     /// Enters the guest until there is something for the VMM, which is in `exit` then.
-    #[inline]
-    fn run_until_exit(&mut self, vmcs: &Vmcs<'_>) {
+    #[inline(always)]
+    fn run_until_exit<const OBSERVED: bool>(&mut self, vmcs: &Vmcs<'_>) {
         // A read that the VMM did not answer is executed, and asked, again.
         self.guest.pending = Pending::None;
         let length = core::mem::take(&mut self.guest.skip);
@@ -90,7 +107,9 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return self.entry_failed(vmcs, failure);
             }
             self.skipped = false;
-            self.guest.observer.enter_guest();
+            if OBSERVED {
+                self.guest.observer.enter_guest();
+            }
             // SAFETY: `run` has checked that this vCPU's VMCS is current here, with interrupts off; bind wrote this CPU's
             // host state, and `refresh_host_state` what may have changed since; the controls were chosen so that nothing
             // of the host is within the guest's reach. `launched` and `host_rsp` are kept with the VMCS.
@@ -101,24 +120,32 @@ impl<S: FrameSource> VmxVcpu<S> {
                 return;
             }
             let reason = vmcs.read(EXIT_REASON);
-            self.guest.observer.exited(&JustExited { vmcs, reason, registers: &self.guest.registers });
+            // One reading of RIP is enough for the observer and for what goes on behind the instruction.
+            let mut rip = None;
+            if OBSERVED {
+                let exit = JustExited { reason, rip: vmcs.read(GUEST_RIP), registers: &self.guest.registers };
+                self.guest.observer.exited(&exit);
+                rip = Some(exit.rip);
+            }
             // The whole word at once: no flag set, and the most frequent exit first.
             if reason.bits() == u32::from(ExitReason::CPUID.0) {
                 self.launched = true;
                 self.execute_cpuid();
                 let exit: OnExit<'_, payloads::Cpuid> = Payload::new(vmcs);
-                self.skip_by(vmcs, exit.instruction_length());
+                self.skip_from(vmcs, rip, exit.instruction_length());
                 continue;
             }
             if reason.contains(ExitReasonWord::ENTRY_FAILURE) {
                 let qualification = vmcs.read(EXIT_QUALIFICATION);
                 self.entry_failed(vmcs, EntryFailure::exit(reason.bits(), qualification));
-                self.guest.observer.left_to_vmm(&self.exit);
+                if OBSERVED {
+                    self.guest.observer.information([qualification, 0]);
+                    self.guest.observer.left_to_vmm(&self.exit);
+                }
                 return;
             }
             self.launched = true;
-            if self.handle_exit(vmcs, reason) == Outcome::Exit {
-                self.guest.observer.left_to_vmm(&self.exit);
+            if self.handle_exit::<OBSERVED>(vmcs, reason, rip) == Outcome::Exit {
                 return;
             }
         }
@@ -136,7 +163,13 @@ impl<S: FrameSource> VmxVcpu<S> {
     /// to inject, no single-step and no breakpoint the guest cannot tell, and most skips are spared a VMREAD.
     #[inline]
     pub(super) fn skip_by(&mut self, vmcs: &Vmcs<'_>, length: u32) {
-        let rip: u64 = vmcs.read(GUEST_RIP);
+        self.skip_from(vmcs, None, length);
+    }
+
+    /// The same for somebody who may have read RIP already.
+    #[inline(always)]
+    pub(super) fn skip_from(&mut self, vmcs: &Vmcs<'_>, rip: Option<u64>, length: u32) {
+        let rip: u64 = rip.unwrap_or_else(|| vmcs.read(GUEST_RIP));
         let mut next = rip.wrapping_add(length.into());
         if (rip ^ next) >> 32 != 0 && !is_64_bit(vmcs) {
             next &= u64::from(u32::MAX);

@@ -9,10 +9,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::emulator::{self, Boot, Status};
 use crate::goals::Goals;
-use crate::image::{self, Image, Variant};
+use crate::image::{self, Features, Image, Variant};
 use crate::log::Log;
 use crate::machines::{Machine, Machines, Use};
 use crate::progress::Progress;
@@ -26,21 +27,55 @@ pub const EXITS: [&str; 10] =
 /// Instructions that count as one each, and cost hundreds of cycles on silicon.
 pub const COUNTS: [&str; 6] = ["vmread", "vmwrite", "rdmsr", "wrmsr", "xsetbv", "cpuid"];
 
-pub fn bench(repo: &Repo, json: Option<&Path>, on: Option<&str>, trace: Option<usize>) -> Result<bool> {
+/// A feature of the library that a plain build does not have.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Feature {
+    Statistics,
+    Trace,
+    Replay,
+}
+
+impl Feature {
+    /// All that are asked for: who wants exits kept wants a build that can.
+    pub fn all(asked: &[Self], trace: Option<usize>) -> Features {
+        Features {
+            statistics: asked.contains(&Self::Statistics),
+            trace: asked.contains(&Self::Trace) || trace.is_some(),
+            replay: asked.contains(&Self::Replay),
+        }
+    }
+}
+
+/// What is measured.
+#[derive(Default)]
+pub struct Wanted<'a> {
+    /// The rows are written to this file as well.
+    pub json: Option<&'a Path>,
+    /// Only machines whose name contains this.
+    pub on: Option<&'a str>,
+    /// The build has these features.
+    pub with: Features,
+    /// So many exits are kept.
+    pub trace: Option<usize>,
+}
+
+pub fn bench(repo: &Repo, wanted: &Wanted<'_>) -> Result<bool> {
+    let Wanted { json, on, with, trace } = *wanted;
     let progress = Progress::default();
     let (machines, goals) = (Machines::load(repo)?, Goals::load(repo)?);
     let emulators = setup::emulators(&progress);
-    let (plain, counting) = match trace {
-        None => (Variant::Plain, Variant::Counting),
-        Some(_) => (Variant::Traced, Variant::TracedCounting),
+    let (plain, counting) = if with == Features::default() {
+        (Variant::Plain, Variant::Counting)
+    } else {
+        (Variant::With(with, false), Variant::With(with, true))
     };
     let plain = image::build(repo, plain, &progress)?;
     let counting = image::build(repo, counting, &progress)?;
     let command_line = trace.map_or_else(|| "bench".to_owned(), |exits| format!("bench trace={exits}"));
     let mut rows = Vec::new();
     let mut good = true;
-    let wanted = machines.machine.iter().filter(|machine| machine.is_for(Use::Bench));
-    for machine in wanted.filter(|machine| on.is_none_or(|on| machine.name.contains(on))) {
+    let chosen = machines.machine.iter().filter(|machine| machine.is_for(Use::Bench));
+    for machine in chosen.filter(|machine| on.is_none_or(|on| machine.name.contains(on))) {
         if !emulators.has(machine.emulator) {
             println!("{} left out: {}\n", machine.name, emulators.reason(machine.emulator));
             continue;

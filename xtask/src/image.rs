@@ -39,40 +39,53 @@ pub enum Variant {
     Counting,
     /// With the table of exits and the last ones, for guests from files: some instructions more for each exit than the plain one.
     Watched,
-    /// With the last exits alone: for the bench of what they cost.
-    Traced,
-    /// The same, which counts as [`Variant::Counting`] does.
-    TracedCounting,
+    /// With some features, for the bench of what they cost; and the same, which counts as [`Variant::Counting`] does.
+    With(Features, bool),
+}
+
+/// Features of the library that a plain build does not have.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Features {
+    pub statistics: bool,
+    pub trace: bool,
+    pub replay: bool,
+}
+
+impl Features {
+    fn names(self, separator: &str) -> String {
+        let names = [(self.statistics, "statistics"), (self.trace, "trace"), (self.replay, "replay")];
+        let names: Vec<&str> = names.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+        names.join(separator)
+    }
 }
 
 impl Variant {
     /// Where it is built: flags differ, so that in one place each build would throw away the other's.
     fn target(self, repo: &Repo) -> PathBuf {
         repo.target.join(match self {
-            Variant::Plain => "image",
-            Variant::Counting => "image-counting",
-            Variant::Watched => "image-watched",
-            Variant::Traced => "image-traced",
-            Variant::TracedCounting => "image-traced-counting",
+            Variant::Plain => "image".into(),
+            _ => format!("image-{}", self.name()),
         })
     }
 
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Variant::Plain => "plain",
-            Variant::Counting => "counting",
-            Variant::Watched => "watched",
-            Variant::Traced => "traced",
-            Variant::TracedCounting => "traced-counting",
+            Variant::Plain => "plain".into(),
+            Variant::Counting => "counting".into(),
+            Variant::Watched => "watched".into(),
+            Variant::With(features, false) => format!("with-{}", features.names("-")),
+            Variant::With(features, true) => format!("with-{}-counting", features.names("-")),
         }
     }
 
-    fn features(self) -> &'static [&'static str] {
-        match self {
-            Variant::Plain | Variant::Counting => &[],
-            Variant::Watched => &["--features", "statistics,trace,replay"],
-            Variant::Traced | Variant::TracedCounting => &["--features", "trace"],
-        }
+    fn features(self) -> Vec<String> {
+        let features = match self {
+            Variant::Plain | Variant::Counting => Features::default(),
+            Variant::Watched => Features { statistics: true, trace: true, replay: true },
+            Variant::With(features, _) => features,
+        };
+        let names = features.names(",");
+        if names.is_empty() { Vec::new() } else { vec!["--features".into(), names] }
     }
 }
 
@@ -112,7 +125,7 @@ pub fn command(repo: &Repo, subcommand: &str, variant: Variant) -> Command {
 
 fn own_flags(variant: Variant) -> Vec<String> {
     let mut flags: Vec<String> = FLAGS.iter().flat_map(|flag| ["-C".to_owned(), (*flag).to_owned()]).collect();
-    if matches!(variant, Variant::Counting | Variant::TracedCounting) {
+    if matches!(variant, Variant::Counting | Variant::With(_, true)) {
         flags.extend(["--cfg".to_owned(), "x86_vcpu_count".to_owned()]);
     }
     flags

@@ -66,8 +66,11 @@ enum Task {
         /// Only machines whose name contains this
         #[arg(long, value_name = "NAME")]
         on: Option<String>,
+        /// In a build with these features of the library: what they cost
+        #[arg(long, value_name = "FEATURES", value_delimiter = ',', conflicts_with_all = ["linux", "cost"])]
+        with: Vec<bench::Feature>,
         /// In a build that can record exits: with nothing recorded (0), or with so many of the last ones
-        #[arg(long, value_name = "N", conflicts_with_all = ["linux", "cost", "json"])]
+        #[arg(long, value_name = "N", conflicts_with_all = ["linux", "cost"])]
         trace: Option<usize>,
         /// Only what a boot of Linux costs, bare and as a guest
         #[arg(long)]
@@ -102,13 +105,19 @@ fn main() -> ExitCode {
         Task::Test { quick, list, filter } => test::test(&repo, &test::Wanted { quick, list, filter }),
         Task::Bench { cost: true, cost_json, .. } => bench::cost::cost(&repo, cost_json.as_deref()).map(|()| true),
         Task::Bench { linux: true, .. } => bench::linux::bench(&repo).map(|()| true),
-        Task::Bench { trace: Some(exits), on, .. } => bench::bench(&repo, None, on.as_deref(), Some(exits)),
-        Task::Bench { json, on, cost_json, .. } => {
-            let mut good = bench::bench(&repo, json.as_deref(), on.as_deref(), None);
-            if on.is_none() {
+        Task::Bench { json, on, with, trace, cost_json, .. } => {
+            let with = bench::Feature::all(&with, trace);
+            let wanted = bench::Wanted { json: json.as_deref(), on: on.as_deref(), with, trace };
+            let mut good = bench::bench(&repo, &wanted);
+            // The rest is about no machine, and about the plain build.
+            let plain = with == image::Features::default();
+            if plain && on.is_none() {
                 good = good.and_then(|good| bench::linux::bench(&repo).map(|()| good));
             }
-            good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good))
+            if plain && (on.is_none() || cost_json.is_some()) {
+                good = good.and_then(|good| bench::cost::cost(&repo, cost_json.as_deref()).map(|()| good));
+            }
+            good
         }
         Task::Mutate(arguments) => mutate::main(&repo, &arguments),
         Task::Trace(arguments) => trace::main(&repo, &arguments).map(|()| true),

@@ -35,7 +35,7 @@ fn exit(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>, reason: ExitReason) -> Option<VmExit> 
 }
 
 fn answer(vcpu: &mut Vcpu, vmcs: &Vmcs<'_>, reason: ExitReasonWord) -> Option<VmExit> {
-    match vcpu.handle_exit(vmcs, reason) {
+    match vcpu.handle_exit::<false>(vmcs, reason, None) {
         Outcome::Exit => Some(vcpu.exit),
         Outcome::Again => None,
     }

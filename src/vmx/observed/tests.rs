@@ -31,7 +31,8 @@ fn exits_in_words() {
     let mut on = |reason: u32| {
         observer.enter_guest();
         let reason = ExitReasonWord::from_bits(reason);
-        observer.exited(&JustExited { vmcs: &vmcs, reason, registers: &registers });
+        observer.exited(&JustExited { reason, rip: vmcs.read(GUEST_RIP), registers: &registers });
+        observer.information(information(&vmcs, reason));
         last(&observer)
     };
     let port = IoQualification::DIRECTION_IN.with_port(0x3f8);
