@@ -8,59 +8,198 @@ use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use x86_vcpu::State;
+use x86_vcpu::guest::snapshot::Activity;
+use x86_vcpu::spec::x86::registers::Rflags;
+use x86_vcpu::{ApicBus, State};
 
-use super::machine::{Machine, judge, print_output};
-use super::{Outcome, Reason, check};
+use super::local_apic::{self, ApicCpu, HOST, Inputs};
+use super::machine::{Machine, judge, print_output, unexpected};
+use super::{Outcome, Reason, check, interrupts};
 use crate::guests::{self, Guest};
-use crate::vm::replacement::{self, suspend_after};
+use crate::vm::replacement;
 use crate::vm::{Exit, Vm, VmCpu};
 use crate::{print, println};
 
-/// A guest, and before which run it is stopped.
-type Stop = (&'static str, fn() -> Guest, usize);
+/// A guest, and where it is stopped.
+struct Stop {
+    name: &'static str,
+    guest: fn() -> Guest,
+    vmm: Vmm,
+    place: Place,
+    /// What of its state holds there.
+    when: fn(&State) -> bool,
+}
 
-const STOPS: [Stop; 14] = [
-    ("real", guests::real, 60),
-    ("protected", guests::protected, 100),
-    ("long", guests::long, 150),
-    ("modes", guests::modes, 60),
-    ("modes", guests::modes, 180),
-    ("modes", guests::modes, 300),
-    ("task_switch", guests::task_switch, 700),
-    ("control_registers", guests::control_registers, 500),
-    ("single_step", guests::single_step, 80),
-    ("single_step", guests::single_step, 150),
-    ("breakpoints", guests::breakpoints, 120),
-    ("breakpoints", guests::breakpoints, 300),
-    ("interrupt_shadow", guests::interrupt_shadow, 70),
-    ("fpu", guests::fpu, 120),
+enum Place {
+    /// Before this run, or a later one.
+    Run(usize),
+    /// Where it halts. Before runs nobody looks, which takes longer than a timer that counts again and again.
+    Halt,
+}
+
+/// Who answers the guest.
+#[derive(Clone, Copy)]
+enum Vmm {
+    /// This does.
+    Answers(fn(&mut VmCpu, Exit) -> Outcome),
+    /// The local APIC, which it has, and what is wired to that.
+    LocalApic,
+}
+
+/// Nobody has to.
+fn lets_go_on(_: &mut VmCpu, exit: Exit) -> Outcome {
+    match exit {
+        Exit::Yield => Ok(()),
+        other => unexpected(&other),
+    }
+}
+
+const fn before(name: &'static str, guest: fn() -> Guest, run: usize) -> Stop {
+    Stop { name, guest, vmm: Vmm::Answers(lets_go_on), place: Place::Run(run), when: |_| true }
+}
+
+const fn when(name: &'static str, guest: fn() -> Guest, vmm: Vmm, when: fn(&State) -> bool) -> Stop {
+    Stop { name, guest, vmm, place: Place::Run(0), when }
+}
+
+const fn halted(name: &'static str, guest: fn() -> Guest, vmm: Vmm, when: fn(&State) -> bool) -> Stop {
+    Stop { name, guest, vmm, place: Place::Halt, when }
+}
+
+const HALTS: Vmm = Vmm::Answers(interrupts::wake);
+const NMIS: Vmm = Vmm::Answers(interrupts::send_nmi);
+
+const STOPS: [Stop; 25] = [
+    before("real", guests::real, 60),
+    before("protected", guests::protected, 100),
+    before("long", guests::long, 150),
+    before("modes", guests::modes, 60),
+    before("modes", guests::modes, 180),
+    before("modes", guests::modes, 300),
+    before("task_switch", guests::task_switch, 700),
+    before("control_registers", guests::control_registers, 500),
+    before("single_step", guests::single_step, 80),
+    before("single_step", guests::single_step, 150),
+    before("breakpoints", guests::breakpoints, 120),
+    before("breakpoints", guests::breakpoints, 300),
+    before("interrupt_shadow", guests::interrupt_shadow, 70),
+    before("fpu", guests::fpu, 120),
+    halted("halt", guests::halt, HALTS, is_halted),
+    // Three interrupts wait, of which none may be lost, and the highest has to come first.
+    when("halt", guests::halt, HALTS, |state| held_back(state) && requests(state) == 3),
+    // In the handler of an NMI.
+    when("nmi", guests::nmi, NMIS, |state| state.events.nmi_blocked),
+    // Requested with interrupts off; and in service, with another one waiting for the EOI.
+    when("local_apic", guests::local_apic, Vmm::LocalApic, |state| held_back(state) && requests(state) != 0),
+    when("local_apic", guests::local_apic, Vmm::LocalApic, |state| in_service(state) && requests(state) != 0),
+    // Halted until the timer fires: that counts once, that counts again and again, that has a deadline.
+    halted("local_apic", guests::local_apic, Vmm::LocalApic, |state| is_halted(state) && counts(state, ONE_SHOT)),
+    halted("local_apic", guests::local_apic, Vmm::LocalApic, |state| is_halted(state) && counts(state, PERIODIC)),
+    halted("local_apic", guests::local_apic, Vmm::LocalApic, |state| is_halted(state) && has_deadline(state)),
+    when("x2apic", guests::x2apic, Vmm::LocalApic, in_x2apic_mode),
+    when("x2apic", guests::x2apic, Vmm::LocalApic, |state| in_x2apic_mode(state) && in_service(state)),
+    when("x2apic", guests::x2apic, Vmm::LocalApic, |state| {
+        in_x2apic_mode(state) && held_back(state) && requests(state) != 0
+    }),
 ];
+
+/// The timer's mode, in its entry of the local vector table.
+const MODE: u32 = 0b11 << 17;
+const ONE_SHOT: u32 = 0;
+const PERIODIC: u32 = 1 << 17;
+
+fn is_halted(state: &State) -> bool {
+    state.events.activity == Activity::Halted
+}
+
+/// No interrupt is taken.
+fn held_back(state: &State) -> bool {
+    !state.system.rflags.contains(Rflags::IF)
+}
+
+/// How many interrupts wait.
+fn requests(state: &State) -> u32 {
+    let of_apic = state.local_apic.iter().flat_map(|apic| apic.interrupt_request);
+    of_apic.map(u32::count_ones).sum::<u32>() + state.events.requests.map(u64::count_ones).iter().sum::<u32>()
+}
+
+fn in_service(state: &State) -> bool {
+    state.local_apic.is_some_and(|apic| apic.in_service != [0; 8])
+}
+
+/// Whether the timer counts, in this mode.
+fn counts(state: &State, mode: u32) -> bool {
+    state.local_apic.is_some_and(|apic| apic.timer_left.is_some() && apic.lvt_timer & MODE == mode)
+}
+
+fn has_deadline(state: &State) -> bool {
+    state.local_apic.is_some_and(|apic| apic.tsc_deadline != 0)
+}
+
+fn in_x2apic_mode(state: &State) -> bool {
+    const EXTD: u64 = 1 << 10;
+    state.local_apic.is_some_and(|apic| apic.base & EXTD != 0)
+}
 
 /// Stops each of them.
 pub fn suspend() -> Result<(), String> {
-    for (name, guest, stop) in STOPS {
-        suspend_one(name, guest(), stop).map_err(|reason| format!("{name} before run {stop}: {reason:?}"))?;
+    for (number, stop) in STOPS.iter().enumerate() {
+        suspend_one(stop).map_err(|reason| format!("{}, stop {number}: {reason:?}", stop.name))?;
     }
     Ok(())
 }
 
-fn suspend_one(name: &str, guest: Guest, stop: usize) -> Outcome {
-    let Machine { mut cpu, vm } = Machine::new(guest)?;
-    suspend_after(stop);
+fn suspend_one(stop: &Stop) -> Outcome {
+    match stop.place {
+        Place::Run(run) => replacement::suspend_after(run, stop.when),
+        Place::Halt => replacement::suspend_halted(stop.when),
+    }
+    let outcome = match stop.vmm {
+        Vmm::Answers(answer) => suspend_plain(stop, answer),
+        Vmm::LocalApic => suspend_with_local_apic(stop),
+    };
+    replacement::suspend_none();
+    outcome
+}
+
+fn suspend_plain(stop: &Stop, answer: fn(&mut VmCpu, Exit) -> Outcome) -> Outcome {
+    let Machine { mut cpu, vm } = Machine::new((stop.guest)())?;
     loop {
         match cpu.run(&vm)? {
             Exit::Suspended => break,
-            Exit::Interrupt | Exit::Yield => {}
-            other => return Err(Reason::Failed(format!("{other:x?} before it was stopped"))),
+            Exit::Halt if replacement::is_suspended_halted(cpu.inner()) => break,
+            Exit::Done(_) => return Err(Reason::Failed("it ended before it was stopped".into())),
+            other => answer(&mut cpu, other)?,
         }
     }
     let state = cpu.inner().save()?;
+    print_guest(stop.name, &state, &cpu.output, &vm)
+}
+
+fn suspend_with_local_apic(stop: &Stop) -> Outcome {
+    let vm = Vm::new()?;
+    let bus = ApicBus::new(&HOST)?;
+    let mut inputs = Inputs::default();
+    let mut cpu = ApicCpu::starting(&vm, 0, &bus, (stop.guest)())?;
+    loop {
+        match cpu.run()? {
+            local_apic::Event::Suspended => break,
+            local_apic::Event::Done(_) => return Err(Reason::Failed("it ended before it was stopped".into())),
+            other => inputs.answer(&mut cpu.vcpu, &bus, other)?,
+        }
+    }
+    let state = cpu.vcpu.save()?;
+    // It goes on elsewhere, and is printed there.
+    let output = core::mem::take(&mut cpu.output);
+    print_guest(stop.name, &state, &output, &vm)
+}
+
+fn print_guest(name: &str, state: &State, output: &[u8], vm: &Vm) -> Outcome {
     let mut bytes = vec![0; state.encoded_len()];
     state.write_to(&mut bytes).map_err(x86_vcpu::Error::from)?;
     print!("HANDOVER {name} ");
     print_part(&bytes);
-    print_part(&cpu.output);
+    print_part(output);
     // What the guest has changed in its memory, and nothing else.
     let fresh = Vm::new()?;
     let (old, new) = (fresh.memory.lock(), vm.memory.lock());
@@ -94,7 +233,7 @@ pub fn resume(module: Option<&[u8]>) -> Result<(), String> {
     for line in text.lines() {
         let Some((name, hex)) = line.strip_prefix("HANDOVER ").and_then(|rest| rest.split_once(' ')) else { continue };
         println!("BEGIN {name}");
-        match resume_one(hex.trim()) {
+        match resume_one(name, hex.trim()) {
             Ok(()) => println!("SCENARIO {name}: ok"),
             Err(reason) => return Err(format!("{name}: {reason:?}")),
         }
@@ -102,7 +241,7 @@ pub fn resume(module: Option<&[u8]>) -> Result<(), String> {
     Ok(())
 }
 
-fn resume_one(hex: &str) -> Outcome {
+fn resume_one(name: &str, hex: &str) -> Outcome {
     let digit = |index: usize| hex.get(index..index + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
     let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(digit).collect();
     let bytes = bytes.ok_or_else(|| Reason::Failed("the line is no hexadecimal number".to_string()))?;
@@ -116,19 +255,42 @@ fn resume_one(hex: &str) -> Outcome {
         pieces = rest;
     }
     check(pieces.is_empty(), || "the memory ends in the middle of a piece".to_string())?;
-    let mut cpu = VmCpu::new(&vm, 0, guests::long())?;
-    cpu.inner().restore(&state)?;
+    let stop = STOPS.iter().find(|stop| stop.name == name);
+    match stop.ok_or_else(|| Reason::Failed("nobody knows this guest".to_string()))?.vmm {
+        Vmm::Answers(answer) => resume_plain(&vm, &state, output, answer),
+        Vmm::LocalApic => resume_with_local_apic(&vm, &state, output),
+    }
+}
+
+fn resume_plain(vm: &Vm, state: &State, output: &[u8], answer: fn(&mut VmCpu, Exit) -> Outcome) -> Outcome {
+    let mut cpu = VmCpu::new(vm, 0, guests::long())?;
+    cpu.inner().restore(state)?;
     cpu.output = output.to_vec();
-    replacement::suspend_after(usize::MAX);
+    if is_halted(state) {
+        answer(&mut cpu, Exit::Halt)?;
+    }
     let outcome = loop {
-        match cpu.run(&vm)? {
+        match cpu.run(vm)? {
             Exit::Done(verdict) => break judge(verdict),
-            Exit::Interrupt | Exit::Yield => {}
-            other => break Err(Reason::Failed(format!("unexpected: {other:x?}"))),
+            other => answer(&mut cpu, other)?,
         }
     };
     print_output(&cpu);
     outcome
+}
+
+fn resume_with_local_apic(vm: &Vm, state: &State, output: &[u8]) -> Outcome {
+    let bus = ApicBus::new(&HOST)?;
+    let mut inputs = Inputs::default();
+    let mut cpu = ApicCpu::new(vm, 0, &bus)?;
+    cpu.restore(state)?;
+    cpu.output = output.to_vec();
+    loop {
+        match cpu.run()? {
+            local_apic::Event::Done(verdict) => break judge(verdict),
+            other => inputs.answer(&mut cpu.vcpu, &bus, other)?,
+        }
+    }
 }
 
 /// What [`print_part`] printed, and the rest.

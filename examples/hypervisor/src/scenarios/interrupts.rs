@@ -13,10 +13,15 @@ const WAKE: u8 = 0x30;
 
 /// A guest that halts until the VMM injects an interrupt.
 pub fn halt() -> Outcome {
-    Machine::new(guests::halt())?.run(|_, cpu, exit| match exit {
+    Machine::new(guests::halt())?.run(|_, cpu, exit| wake(cpu, exit))
+}
+
+/// What the VMM does for that guest.
+pub fn wake(cpu: &mut VmCpu, exit: Exit) -> Outcome {
+    match exit {
         Exit::Halt => Ok(cpu.inject_interrupt(WAKE)?),
         other => unexpected(&other),
-    })
+    }
 }
 
 /// Events whose delivery is interrupted, because the stack is mapped on demand.
@@ -76,11 +81,16 @@ fn general_protection() -> Event {
 
 /// A guest that gets an NMI whenever it lets the VMM do something.
 pub fn nmi() -> Outcome {
-    Machine::new(guests::nmi())?.run(|_, cpu, exit| match exit {
+    Machine::new(guests::nmi())?.run(|_, cpu, exit| send_nmi(cpu, exit))
+}
+
+/// What the VMM does for that guest.
+pub fn send_nmi(cpu: &mut VmCpu, exit: Exit) -> Outcome {
+    match exit {
         Exit::Yield => {
             cpu.inner().inject_nmi();
             Ok(())
         }
         other => unexpected(&other),
-    })
+    }
 }

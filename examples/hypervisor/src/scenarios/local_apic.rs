@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use memory_addr::PhysAddr;
+use x86_vcpu::guest::snapshot::Activity;
 use x86_vcpu::nested::{MemoryType, Permissions};
 use x86_vcpu::spec::intel::controls::{PrimaryControls, SecondaryControls};
 use x86_vcpu::spec::x86::apic::ApicDeliveryMode;
 use x86_vcpu::vmx::Capabilities;
 use x86_vcpu::{
-    ApicBus, ApicConfig, ApicMessage, ApicVirtualization, Error, LocalInterrupt, Result, StartState, Vcpu, VcpuConfig,
-    VcpuHost, VmExit,
+    ApicBus, ApicConfig, ApicMessage, ApicVirtualization, Error, LocalInterrupt, Result, StartState, State, Vcpu,
+    VcpuConfig, VcpuHost, VmExit,
 };
 
 use super::machine::judge;
@@ -56,7 +57,10 @@ pub struct ApicCpu {
     /// The vCPU.
     pub vcpu: Vcpu,
     bound: bool,
-    output: Vec<u8>,
+    /// It halts before it runs.
+    halted: bool,
+    /// What the guest has printed.
+    pub output: Vec<u8>,
     /// What another vCPU in its place is made of.
     id: u32,
     config: ApicConfig,
@@ -70,6 +74,8 @@ pub enum Event {
     Done(u8),
     /// The guest lets the VMM do something.
     Yield,
+    /// It was to be stopped here.
+    Suspended,
     /// Any other exit.
     Exit(VmExit),
 }
@@ -88,7 +94,7 @@ impl ApicCpu {
         let root = vm.memory.lock().root();
         // SAFETY: the table is the machine's, of this vendor's format, and outlives the vCPU.
         unsafe { vcpu.set_nested_root(root) }?;
-        Ok(Self { vcpu, bound: false, output: Vec::new(), id, config, bus: bus.clone(), root })
+        Ok(Self { vcpu, bound: false, halted: false, output: Vec::new(), id, config, bus: bus.clone(), root })
     }
 
     /// The same, which starts at `guest`.
@@ -96,6 +102,12 @@ impl ApicCpu {
         let mut new = Self::new(vm, id, bus)?;
         new.start(guest)?;
         Ok(new)
+    }
+
+    /// Goes on as another one was, halted or not.
+    pub fn restore(&mut self, state: &State) -> Result<()> {
+        self.halted = state.events.activity == Activity::Halted;
+        self.vcpu.restore(state)
     }
 
     fn start(&mut self, guest: Guest) -> Result<()> {
@@ -121,7 +133,13 @@ impl ApicCpu {
             self.vcpu.bind()?;
             self.bound = true;
         }
+        if core::mem::take(&mut self.halted) {
+            self.sleep(stop);
+        }
         while !stop.load(Ordering::Acquire) {
+            if replacement::is_suspended(&mut self.vcpu) {
+                return Ok(Some(Event::Suspended));
+            }
             replacement::replace_if_wanted(&mut self.vcpu, || Make {
                 config: VcpuConfig::new(self.id),
                 apic: Some((self.config, self.bus.clone())),
@@ -134,6 +152,7 @@ impl ApicCpu {
                 VmExit::IoWrite { port: PORT_YIELD, .. } => return Ok(Some(Event::Yield)),
                 VmExit::ExternalInterrupt { vector: Some(vector) } => interrupts::external(vector),
                 VmExit::ExternalInterrupt { vector: None } | VmExit::Interrupted => cpu::take_pending_interrupts(),
+                VmExit::Halt if replacement::is_suspended_halted(&mut self.vcpu) => return Ok(Some(Event::Suspended)),
                 VmExit::Halt | VmExit::WaitForStartup => self.sleep(stop),
                 other => return Ok(Some(Event::Exit(other))),
             }
@@ -240,36 +259,52 @@ const LEVEL: u8 = 0x3C;
 /// The vector that the PIC would give.
 const PIC: u8 = 0x22;
 
+/// What the guest finds at the inputs of its local APIC.
+#[derive(Default)]
+pub struct Inputs {
+    yields: usize,
+    /// How many level-triggered interrupts have ended.
+    ends: usize,
+}
+
+impl Inputs {
+    /// What the VMM does for the guest.
+    pub fn answer(&mut self, vcpu: &mut Vcpu, bus: &ApicBus, event: Event) -> Outcome {
+        match event {
+            Event::Yield => {
+                self.yields += 1;
+                match self.yields % 3 {
+                    1 => {
+                        let message = ApicMessage { level: true, ..ApicMessage::fixed(0, LEVEL) };
+                        check(bus.deliver(message), || "nobody took the message".into())
+                    }
+                    2 => {
+                        check(vcpu.accepts_pic(), || "the PIC is not accepted".into())?;
+                        vcpu.signal_local_interrupt(LocalInterrupt::Lint1);
+                        vcpu.request_interrupt_window();
+                        Ok(())
+                    }
+                    _ => check(!vcpu.accepts_pic(), || "the PIC is accepted".into()),
+                }
+            }
+            Event::Exit(VmExit::InterruptWindow) => {
+                vcpu.inject_interrupt(PIC);
+                Ok(())
+            }
+            Event::Exit(VmExit::EndOfInterrupt { vector: LEVEL }) => {
+                self.ends += 1;
+                Ok(())
+            }
+            other => unexpected(&other),
+        }
+    }
+}
+
 /// The registers through the page of the xAPIC, and everything behind them.
 pub fn local_apic() -> Outcome {
-    let (mut yields, mut ends) = (0, 0);
-    alone(guests::local_apic, |_, vcpu, bus, event| match event {
-        Event::Yield => {
-            yields += 1;
-            match yields % 3 {
-                1 => {
-                    let message = ApicMessage { level: true, ..ApicMessage::fixed(0, LEVEL) };
-                    check(bus.deliver(message), || "nobody took the message".into())
-                }
-                2 => {
-                    check(vcpu.accepts_pic(), || "the PIC is not accepted".into())?;
-                    vcpu.signal_local_interrupt(LocalInterrupt::Lint1);
-                    vcpu.request_interrupt_window();
-                    Ok(())
-                }
-                _ => check(!vcpu.accepts_pic(), || "the PIC is accepted".into()),
-            }
-        }
-        Event::Exit(VmExit::InterruptWindow) => {
-            vcpu.inject_interrupt(PIC);
-            Ok(())
-        }
-        Event::Exit(VmExit::EndOfInterrupt { vector: LEVEL }) => {
-            ends += 1;
-            Ok(())
-        }
-        other => unexpected(&other),
-    })?;
+    let mut inputs = Inputs::default();
+    alone(guests::local_apic, |_, vcpu, bus, event| inputs.answer(vcpu, bus, event))?;
+    let Inputs { yields, ends } = inputs;
     check(ends != 0 && yields == 3 * ends, || format!("{yields} yields, {ends} ends of level-triggered interrupts"))
 }
 
@@ -434,7 +469,7 @@ fn second(cpu: &mut ApicCpu, stop: &AtomicBool) -> Outcome {
 /// What a scenario does not expect.
 fn unexpected(event: &Event) -> Outcome {
     Err(Reason::Failed(match event {
-        Event::Done(_) | Event::Yield => "a yield that nobody expects".into(),
+        Event::Done(_) | Event::Yield | Event::Suspended => "a yield that nobody expects".into(),
         Event::Exit(exit) => format!("unexpected: {exit:x?}"),
     }))
 }

@@ -1,8 +1,9 @@
 //! A vCPU that is saved, dropped, and restored in a new one again and again: a guest must not notice.
 
 use alloc::vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use spin::Mutex;
 use x86_vcpu::{ApicBus, ApicConfig, Error, Result, State, Vcpu, VcpuConfig};
 
 use crate::println;
@@ -40,14 +41,41 @@ pub fn while_replacing<R>(every: usize, f: impl FnOnce() -> R) -> (R, usize, usi
 
 /// How many runs it is until a vCPU is to be stopped.
 static LEFT: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Whether it is stopped where it halts, and nowhere else.
+static AT_HALT: AtomicBool = AtomicBool::new(false);
+/// In which state it is stopped then.
+static WHEN: Mutex<fn(&State) -> bool> = Mutex::new(|_| true);
 
-/// Makes the next vCPU stop before that run of its, or the first one later where it can be saved.
-pub fn suspend_after(runs: usize) {
+/// Makes the next vCPU stop before that run of its, or the first one later where it can be saved and its state is such.
+pub fn suspend_after(runs: usize, when: fn(&State) -> bool) {
+    *WHEN.lock() = when;
+    AT_HALT.store(false, Ordering::Relaxed);
     LEFT.store(runs, Ordering::Relaxed);
 }
 
-/// Whether it stops here.
+/// Makes the next vCPU stop where it halts and its state is such.
+pub fn suspend_halted(when: fn(&State) -> bool) {
+    *WHEN.lock() = when;
+    AT_HALT.store(true, Ordering::Relaxed);
+    LEFT.store(0, Ordering::Relaxed);
+}
+
+/// No vCPU stops any more.
+pub fn suspend_none() {
+    LEFT.store(usize::MAX, Ordering::Relaxed);
+}
+
+/// Whether it stops here, before a run.
 pub fn is_suspended(vcpu: &mut Vcpu) -> bool {
+    !AT_HALT.load(Ordering::Relaxed) && stops(vcpu)
+}
+
+/// Whether it stops here, where it halts.
+pub fn is_suspended_halted(vcpu: &mut Vcpu) -> bool {
+    AT_HALT.load(Ordering::Relaxed) && stops(vcpu)
+}
+
+fn stops(vcpu: &mut Vcpu) -> bool {
     match LEFT.load(Ordering::Relaxed) {
         usize::MAX => return false,
         0 => {}
@@ -56,11 +84,11 @@ pub fn is_suspended(vcpu: &mut Vcpu) -> bool {
             return false;
         }
     }
-    let savable = vcpu.save().is_ok();
-    if savable {
-        LEFT.store(usize::MAX, Ordering::Relaxed);
+    let stops = vcpu.save().is_ok_and(|state| WHEN.lock()(&state));
+    if stops {
+        suspend_none();
     }
-    savable
+    stops
 }
 
 /// Replaces a vCPU, if that is wanted now.
