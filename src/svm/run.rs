@@ -62,7 +62,7 @@ impl<S: FrameSource> SvmVcpu<S> {
 
     /// There are two of it: one tells the observer of what happens, and the other does not even ask whether there is one. Functions of
     /// their own, so that neither gets in the way of the other's registers.
-    #[cfg_attr(any(feature = "replay", feature = "statistics", feature = "trace"), inline(never))]
+    #[inline(never)]
     fn run_maybe_observed<const OBSERVED: bool>(&mut self) -> Result<VmExit> {
         let interrupts_off = InterruptsOff::new();
         self.check_owner()?;
