@@ -15,6 +15,8 @@
 //! | the guest's registers | [`guest::registers`] |
 //! | sending interrupts from other CPUs, and stopping a guest | [`VcpuHandle`] |
 //! | building EPT or nested page tables | [`nested`] |
+//! | saving a vCPU, and going on from that elsewhere | [`State`] |
+//! | VM entries that fail, and the rules that a state breaks | [`EntryFailure`], [`entry`] |
 //! | ArceOS | the module `axvcpu` (feature `axvcpu`) |
 //! | recording what enters a vCPU, and replaying it | the module `replay` (feature `replay`) |
 //! | probing registers that may fault | [`fixup`](mod@fixup) |
