@@ -30,13 +30,7 @@ const FIFO: usize = 16;
 /// The port's registers and queues.
 #[derive(Default)]
 pub struct Serial {
-    divisor: [u8; 2],
-    interrupt_enable: u8,
-    fifo_control: u8,
-    line_control: u8,
-    modem_control: u8,
-    scratch: u8,
-    transmitter_interrupt: bool,
+    registers: Registers,
     output: VecDeque<u8>,
     input: VecDeque<u8>,
     /// The text that somebody waits for the guest to send, how much of it has come, and whether all of it has.
@@ -45,8 +39,8 @@ pub struct Serial {
     has_come: bool,
 }
 
-/// What is saved of it, when all output has left.
-pub struct Registers {
+#[derive(Clone, Copy, Default)]
+struct Registers {
     divisor: [u8; 2],
     interrupt_enable: u8,
     fifo_control: u8,
@@ -54,7 +48,6 @@ pub struct Registers {
     modem_control: u8,
     scratch: u8,
     transmitter_interrupt: bool,
-    input: Vec<u8>,
 }
 
 saved!(Registers {
@@ -65,37 +58,25 @@ saved!(Registers {
     modem_control,
     scratch,
     transmitter_interrupt,
-    input,
-} if it => it.input.len() <= LONGEST_INPUT);
+});
+
+/// What is saved of it, when all output has left.
+pub struct Content {
+    registers: Registers,
+    input: Vec<u8>,
+}
+
+saved!(Content { registers, input } if it => it.input.len() <= LONGEST_INPUT);
 
 impl Serial {
     /// What is to be saved. What the guest has sent has left already.
-    pub fn registers(&self) -> Registers {
-        Registers {
-            divisor: self.divisor,
-            interrupt_enable: self.interrupt_enable,
-            fifo_control: self.fifo_control,
-            line_control: self.line_control,
-            modem_control: self.modem_control,
-            scratch: self.scratch,
-            transmitter_interrupt: self.transmitter_interrupt,
-            input: self.input.iter().copied().collect(),
-        }
+    pub fn content(&self) -> Content {
+        Content { registers: self.registers, input: self.input.iter().copied().collect() }
     }
 
     /// Goes on from there.
-    pub fn restore(from: Registers) -> Self {
-        Self {
-            divisor: from.divisor,
-            interrupt_enable: from.interrupt_enable,
-            fifo_control: from.fifo_control,
-            line_control: from.line_control,
-            modem_control: from.modem_control,
-            scratch: from.scratch,
-            transmitter_interrupt: from.transmitter_interrupt,
-            input: from.input.into(),
-            ..Self::default()
-        }
+    pub fn restore(from: Content) -> Self {
+        Self { registers: from.registers, input: from.input.into(), ..Self::default() }
     }
 
     /// Waits for a text.
@@ -116,9 +97,9 @@ impl Serial {
     fn cause(&self) -> Option<u8> {
         const RECEIVED: u8 = 0x04;
         const EMPTY: u8 = 0x02;
-        if self.interrupt_enable & RECEIVED_DATA != 0 && !self.input.is_empty() {
+        if self.registers.interrupt_enable & RECEIVED_DATA != 0 && !self.input.is_empty() {
             Some(RECEIVED)
-        } else if self.interrupt_enable & TRANSMITTER_EMPTY != 0 && self.transmitter_interrupt {
+        } else if self.registers.interrupt_enable & TRANSMITTER_EMPTY != 0 && self.registers.transmitter_interrupt {
             Some(EMPTY)
         } else {
             None
@@ -165,64 +146,64 @@ impl Serial {
 
     /// A port is read.
     pub fn read(&mut self, port: u16) -> u8 {
-        let divisor = self.line_control & DIVISOR_ACCESS != 0;
+        let divisor = self.registers.line_control & DIVISOR_ACCESS != 0;
         match port - FIRST_PORT {
-            0 if divisor => self.divisor[0],
-            1 if divisor => self.divisor[1],
+            0 if divisor => self.registers.divisor[0],
+            1 if divisor => self.registers.divisor[1],
             0 => self.input.pop_front().unwrap_or(0),
-            1 => self.interrupt_enable,
+            1 => self.registers.interrupt_enable,
             2 => {
                 const NONE: u8 = 0x01;
                 let cause = self.cause();
                 if cause == Some(0x02) {
-                    self.transmitter_interrupt = false;
+                    self.registers.transmitter_interrupt = false;
                 }
-                let fifo = if self.fifo_control & FIFO_ENABLED != 0 { 0xC0 } else { 0 };
+                let fifo = if self.registers.fifo_control & FIFO_ENABLED != 0 { 0xC0 } else { 0 };
                 cause.unwrap_or(NONE) | fifo
             }
-            3 => self.line_control,
-            4 => self.modem_control,
+            3 => self.registers.line_control,
+            4 => self.registers.modem_control,
             5 => 0x60 | u8::from(!self.input.is_empty()),
-            6 if self.modem_control & LOOPBACK != 0 => {
+            6 if self.registers.modem_control & LOOPBACK != 0 => {
                 // RTS to CTS, DTR to DSR, OUT1 to RI, OUT2 to DCD.
-                let out = self.modem_control;
+                let out = self.registers.modem_control;
                 (out & 2) << 3 | (out & 1) << 5 | (out & 4) << 4 | (out & 8) << 4
             }
             // Carrier, data set ready, clear to send.
             6 => 0xB0,
-            _ => self.scratch,
+            _ => self.registers.scratch,
         }
     }
 
     /// A port is written.
     pub fn write(&mut self, port: u16, value: u8) {
-        let divisor = self.line_control & DIVISOR_ACCESS != 0;
+        let divisor = self.registers.line_control & DIVISOR_ACCESS != 0;
         match port - FIRST_PORT {
-            0 if divisor => self.divisor[0] = value,
-            1 if divisor => self.divisor[1] = value,
+            0 if divisor => self.registers.divisor[0] = value,
+            1 if divisor => self.registers.divisor[1] = value,
             0 => self.send(value),
             1 => {
-                if value & !self.interrupt_enable & TRANSMITTER_EMPTY != 0 {
-                    self.transmitter_interrupt = true;
+                if value & !self.registers.interrupt_enable & TRANSMITTER_EMPTY != 0 {
+                    self.registers.transmitter_interrupt = true;
                 }
-                self.interrupt_enable = value & 0x0F;
+                self.registers.interrupt_enable = value & 0x0F;
             }
             2 => {
                 if value & 2 != 0 {
                     self.input.clear();
                 }
-                self.fifo_control = value;
+                self.registers.fifo_control = value;
             }
-            3 => self.line_control = value,
-            4 => self.modem_control = value & 0x1F,
-            7 => self.scratch = value,
+            3 => self.registers.line_control = value,
+            4 => self.registers.modem_control = value & 0x1F,
+            7 => self.registers.scratch = value,
             _ => {}
         }
     }
 
     fn send(&mut self, byte: u8) {
-        self.transmitter_interrupt = true;
-        if self.modem_control & LOOPBACK != 0 {
+        self.registers.transmitter_interrupt = true;
+        if self.registers.modem_control & LOOPBACK != 0 {
             if self.input.len() < LONGEST_INPUT {
                 self.input.push_back(byte);
             }
