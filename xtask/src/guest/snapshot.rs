@@ -3,16 +3,16 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::format::{HEADER, MAGIC, VERSION, section};
 use super::memory::Mebibytes;
 
-const MAGIC: &[u8] = b"x86vm\0\r\n";
-const VERSION: u16 = 1;
-const HEADER: usize = 16;
+/// The image's own numbers, so that there are no second ones to go stale.
+#[allow(dead_code, reason = "the image alone looks at the other sections")]
+#[path = "../../../examples/hypervisor/src/machine/snapshot/format.rs"]
+mod format;
+
 /// A section's id and version, 16 bits each, and its length, 32 bits.
 const HEAD: usize = 8;
-/// The ids of sections that are looked at.
-const MACHINE: u16 = 1;
-const END: u16 = 5;
 
 /// What machine a guest has that was saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ impl Description {
     pub fn read(file: &[u8]) -> Result<Description> {
         let length = length(file)?;
         ensure!(length == file.len(), "there are {} bytes behind the snapshot's end", file.len() - length);
-        let section = &file[HEADER..];
-        ensure!(number(section, 0, 2) == Some(MACHINE.into()), "the snapshot does not begin with its machine");
-        let bytes = &section[HEAD..];
+        let first = &file[HEADER..];
+        ensure!(number(first, 0, 2) == Some(section::MACHINE.into()), "the snapshot does not begin with its machine");
+        let bytes = &first[HEAD..];
         let field = |at, width| number(bytes, at, width).context("the snapshot is damaged: the machine");
         let memory = field(0, 8)?;
         let memory =
@@ -65,7 +65,7 @@ pub fn take(mut room: Vec<u8>) -> Result<Vec<u8>> {
 
 /// How many bytes at the start of these are a snapshot.
 fn length(bytes: &[u8]) -> Result<usize> {
-    ensure!(bytes.starts_with(MAGIC), "this is no snapshot of a guest");
+    ensure!(bytes.starts_with(&MAGIC), "this is no snapshot of a guest");
     match number(bytes, MAGIC.len(), 2) {
         Some(version) if version == u64::from(VERSION) => {}
         Some(version) => bail!("the snapshot has version {version}, and {VERSION} alone is read"),
@@ -77,7 +77,7 @@ fn length(bytes: &[u8]) -> Result<usize> {
         let length = number(bytes, place + 4, 4).context("the snapshot ends too early")?;
         place += HEAD + length as usize;
         ensure!(place <= bytes.len(), "the snapshot ends too early");
-        if id == u64::from(END) {
+        if id == u64::from(section::END) {
             return Ok(place);
         }
     }
@@ -98,7 +98,7 @@ pub fn hexadecimal(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn section(id: u16, bytes: &[u8]) -> Vec<u8> {
+    fn section_of(id: u16, bytes: &[u8]) -> Vec<u8> {
         let mut section = [id.to_le_bytes(), VERSION.to_le_bytes()].concat();
         section.extend((bytes.len() as u32).to_le_bytes());
         section.extend(bytes);
@@ -111,9 +111,9 @@ mod tests {
         machine.push(1);
         machine.extend(1_000_000_000_u64.to_le_bytes());
         machine.extend(2_500_000_000_u64.to_le_bytes());
-        let mut file = [MAGIC, &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
-        for (id, bytes) in [(MACHINE, machine.as_slice()), (4, &[1, 2, 3]), (END, &[0; 8])] {
-            file.extend(section(id, bytes));
+        let mut file = [MAGIC, [1, 0, 0, 0, 0, 0, 0, 0]].concat();
+        for (id, bytes) in [(section::MACHINE, machine.as_slice()), (4, &[1, 2, 3]), (section::END, &[0; 8])] {
+            file.extend(section_of(id, bytes));
         }
         file
     }

@@ -15,6 +15,7 @@
 
 mod awaited;
 pub mod codec;
+mod format;
 mod read;
 mod write;
 
@@ -26,24 +27,9 @@ use x86_vcpu::CpuidPolicy;
 
 pub use self::awaited::is_wanted;
 use self::codec::{Saved, saved};
+use self::format::{HEADER, MAGIC, VERSION, section};
 pub use self::read::Snapshot;
 pub use self::write::{Output, write};
-
-/// What a snapshot begins with.
-const MAGIC: [u8; 8] = *b"x86vm\0\r\n";
-/// The version of the format.
-const VERSION: u16 = 1;
-/// The bytes before the first section, and those before a section's own.
-const HEADER: usize = 16;
-
-/// The sections' ids.
-mod section {
-    pub const MACHINE: u16 = 1;
-    pub const VCPU: u16 = 2;
-    pub const DEVICES: u16 = 3;
-    pub const MEMORY: u16 = 4;
-    pub const END: u16 = 5;
-}
 
 /// The most memory in one section.
 const PIECE: usize = 64 << 10;
